@@ -1,0 +1,83 @@
+"""The weight file of an ML Program, `weights/weight.bin`.
+
+A 64-byte header counts the blobs; each blob is a 64-byte record (sentinel, data type, size, offset, unused bits of
+the last byte) followed by its data, both at multiples of 64 (`MILBlob/Blob/StorageFormat.hpp` in
+https://github.com/apple/coremltools). A program names a blob by the offset of its record. Elements of less than a
+byte are packed from the least significant bit on.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from requant.coreml.packing import packed_size
+
+ALIGNMENT = 64
+_HEADER = struct.Struct("<II56x")
+_RECORD = struct.Struct("<IIQQQ32x")
+_SENTINEL = 0xDEADBEEF
+_VERSION = 2
+
+# Blob data type by the name of the program's data type (BlobDataType.hpp).
+BLOB_TYPES = {
+    "FLOAT16": 1, "FLOAT32": 2, "UINT8": 3, "INT8": 4, "BFLOAT16": 5, "INT16": 6, "UINT16": 7, "INT4": 8, "UINT1": 9,
+    "UINT2": 10, "UINT4": 11, "UINT3": 12, "UINT6": 13, "INT32": 14, "UINT32": 15, "FLOAT8E4M3FN": 16,
+    "FLOAT8E5M2": 17,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One blob: its data type, as the program names it (`FLOAT16`, `UINT4`), and its bytes."""
+
+    data_type: str
+    data: bytes
+    unused_bits: int = 0
+
+
+def read_blob(weight_file: bytes, offset: int) -> Blob:
+    """Return the blob whose record is at `offset`.
+
+    Raises:
+        ValueError: if there is no blob, or it reaches beyond the end of the file.
+    """
+    if offset + _RECORD.size > len(weight_file):
+        raise ValueError(f"the weight file has {len(weight_file)} bytes and no record at {offset}")
+    sentinel, number, size, start, unused = _RECORD.unpack_from(weight_file, offset)
+    if sentinel != _SENTINEL or start + size > len(weight_file):
+        raise ValueError(f"the weight file has no whole blob at {offset}")
+    name = next((name for name, value in BLOB_TYPES.items() if value == number), None)
+    if name is None:
+        raise ValueError(f"the blob at {offset} has the unknown data type {number}")
+    return Blob(name, weight_file[start : start + size], unused)
+
+
+class WeightFileWriter:
+    """Collects blobs into the bytes of a weight file; equal blobs are stored once for each use."""
+
+    def __init__(self) -> None:
+        """Start an empty file."""
+        self._parts: list[bytes] = []
+        self._size = ALIGNMENT
+        self._count = 0
+
+    def add(self, blob: Blob) -> int:
+        """Append a blob and return the offset by which a program names it."""
+        offset = self._size
+        start = offset + ALIGNMENT
+        record = _RECORD.pack(_SENTINEL, BLOB_TYPES[blob.data_type], len(blob.data), start, blob.unused_bits)
+        padding = -len(blob.data) % ALIGNMENT
+        self._parts += [record, blob.data, bytes(padding)]
+        self._size = start + len(blob.data) + padding
+        self._count += 1
+        return offset
+
+    def to_bytes(self) -> bytes:
+        """Return the file; empty if nothing was added."""
+        return b"".join([_HEADER.pack(self._count, _VERSION), *self._parts]) if self._count else b""
+
+
+def unused_bits(count: int, bits: int) -> int:
+    """Return the unused bits in the last byte of `count` packed elements."""
+    return packed_size(count, bits) * 8 - count * bits

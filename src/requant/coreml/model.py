@@ -1,0 +1,212 @@
+"""Reading and writing a Core ML model in its three forms, with canonical bytes.
+
+The forms are a `.mlmodel` file, an `.mlpackage` folder as Xcode has it, and an `.mlpackage.zip`: one plain file that a
+workflow can pass on and a page can offer for download. What is written is canonical: the same model gives the same
+bytes, without a date, a random identifier or the order of a hash table in it.
+
+The formats are described at https://apple.github.io/coremltools/mlmodel/index.html.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from requant.coreml.kind import PACKAGE_MODEL, Kind, kind_of_body
+from requant.errors import RequantError
+
+logging.getLogger("coremltools").setLevel(logging.ERROR)  # off a Mac it warns of frameworks that are not there
+
+from coremltools.proto import Model_pb2  # noqa: E402
+from google.protobuf.message import DecodeError  # noqa: E402
+
+DATA_FOLDER = "Data/com.apple.CoreML/"
+WEIGHT_FILE = "weights/weight.bin"
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One Core ML model.
+
+    Attributes:
+        spec: Apple's `Model` message. Treat it as read-only; `copy_spec` gives one to change.
+        files: the files beside `model.mlmodel` in an `.mlpackage`, by their path below `Data/com.apple.CoreML`.
+        path: where it was read from, for messages.
+    """
+
+    spec: Any
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    path: Path = Path("model")
+
+    @property
+    def kind(self) -> Kind:
+        """NeuralNetwork or ML Program.
+
+        Raises:
+            RequantError: if the model is neither.
+        """
+        return kind_of_body(self.spec.WhichOneof("Type") or "none", self.path)
+
+    @property
+    def weight_file(self) -> bytes:
+        """The bytes of `weights/weight.bin`, empty where there is none."""
+        return self.files.get(WEIGHT_FILE, b"")
+
+    def copy_spec(self) -> Any:
+        """Return a copy of the `Model` message that may be changed."""
+        spec = Model_pb2.Model()
+        spec.CopyFrom(self.spec)
+        return spec
+
+
+def load(path: Path) -> Model:
+    """Read a model from a `.mlmodel`, an `.mlpackage` folder or an `.mlpackage.zip`.
+
+    Raises:
+        RequantError: if the file can't be read or is no Core ML model.
+    """
+    try:
+        if path.is_dir():
+            return _from_members(_folder_members(path), path)
+        if path.suffix == ".zip":
+            return _from_members(_zip_members(path), path)
+        return Model(_parse(path.read_bytes(), path), {}, path)
+    except OSError as error:
+        raise RequantError(f"{path} can't be read: {error.strerror or error}.") from error
+
+
+def _folder_members(path: Path) -> dict[str, bytes]:
+    return {f.relative_to(path).as_posix(): f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()}
+
+
+def _zip_members(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            return {name.partition("/")[2]: archive.read(name) for name in names}
+    except zipfile.BadZipFile as error:
+        raise RequantError(f"{path} is not a zip file: {error}.") from error
+
+
+def _from_members(members: dict[str, bytes], path: Path) -> Model:
+    if PACKAGE_MODEL not in members:
+        raise RequantError(f"{path} is not a Core ML package: it has no {PACKAGE_MODEL}.")
+    files = {
+        name.removeprefix(DATA_FOLDER): data
+        for name, data in members.items()
+        if name.startswith(DATA_FOLDER) and name != PACKAGE_MODEL
+    }
+    return Model(_parse(members[PACKAGE_MODEL], path), files, path)
+
+
+def _parse(data: bytes, path: Path) -> Any:
+    spec = Model_pb2.Model()
+    try:
+        spec.ParseFromString(data)
+    except DecodeError as error:
+        raise RequantError(f"{path} is not a Core ML model, or it is damaged: its bytes can't be decoded.") from error
+    if spec.WhichOneof("Type") is None:
+        raise RequantError(f"{path} is not a Core ML model: there is no model in it.")
+    return spec
+
+
+def package_members(model: Model) -> dict[str, bytes]:
+    """Return the files of the model's `.mlpackage`, canonical, by their path in it."""
+    items = [("model.mlmodel", "CoreML Model Specification", "com.apple.CoreML/model.mlmodel")]
+    if model.files:
+        items.append(("weights", "CoreML Model Weights", "com.apple.CoreML/weights"))
+    entries = {
+        _identifier(path): {"author": "com.apple.CoreML", "description": text, "name": name, "path": path}
+        for name, text, path in items
+    }
+    manifest = {
+        "fileFormatVersion": "1.0.0",
+        "itemInfoEntries": entries,
+        "rootModelIdentifier": _identifier("com.apple.CoreML/model.mlmodel"),
+    }
+    members = {
+        "Manifest.json": (json.dumps(manifest, indent=4, sort_keys=True) + "\n").encode(),
+        PACKAGE_MODEL: model.spec.SerializeToString(deterministic=True),
+    }
+    return members | {DATA_FOLDER + name: data for name, data in sorted(model.files.items())}
+
+
+def _identifier(path: str) -> str:
+    """Return an item's identifier in a package's manifest, which Core ML wants unique within that package."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"requant:{path}")).upper()
+
+
+def to_bytes(model: Model, name: str) -> bytes:
+    """Return the canonical bytes of the one file that carries the model.
+
+    Args:
+        model: a NeuralNetwork becomes a `.mlmodel`, an ML Program an `.mlpackage.zip` (stored, not deflated, so that
+            the bytes do not depend on a compression library).
+        name: the name of the model, which the folder in the zip takes.
+    """
+    if model.kind is Kind.NEURAL_NETWORK:
+        data: bytes = model.spec.SerializeToString(deterministic=True)
+        return data
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path, data in package_members(model).items():
+            info = zipfile.ZipInfo(f"{name}.mlpackage/{path}", _ZIP_DATE)
+            info.create_system = 3  # Unix, on every machine
+            info.external_attr = 0o100644 << 16
+            archive.writestr(info, data)
+    return buffer.getvalue()
+
+
+def save(model: Model, path: Path) -> None:
+    """Write the model's one file, canonical and whole: beside its place first, then renamed.
+
+    Raises:
+        RequantError: if the ending of `path` is not that of the model's kind.
+    """
+    if not path.name.endswith(model.kind.suffix):
+        raise RequantError(f"a model of kind {model.kind} is written as *{model.kind.suffix}, not as {path.name}.")
+    write_whole(path, to_bytes(model, path.name.removesuffix(model.kind.suffix)))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that, whenever the process is killed, the path holds the old bytes or all of the new ones."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def unpack_package(model: Model, folder: Path) -> None:
+    """Lay out the `.mlpackage` folder that Xcode takes; an older one in its place is replaced.
+
+    Raises:
+        RequantError: if the model is a NeuralNetwork, which needs no package.
+    """
+    if model.kind is not Kind.ML_PROGRAM:
+        raise RequantError(f"{model.path} is a NeuralNetwork: its .mlmodel file is what Xcode takes.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    for name, data in package_members(model).items():
+        target = beside / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    beside.chmod(0o755)
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.replace(folder)

@@ -1,0 +1,240 @@
+"""An ML Program as operations with values: its constants, compressed or not, as numpy arrays.
+
+The program is read from Apple's own messages (`MIL.proto`), operation by operation. A weight is the result of a `const`
+operation, or of a `constexpr_*` operation that Core ML decompresses when it loads the model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from coremltools.proto import MIL_pb2
+from numpy.typing import NDArray
+
+from requant.coreml.blob import read_blob
+from requant.coreml.compression import decompress, form_of
+from requant.coreml.model import DATA_FOLDER, Model
+from requant.coreml.packing import unpack
+from requant.coreml.weights import StoredWeight
+from requant.errors import RequantError
+
+MODEL_PATH = "@model_path/"
+DTYPES: dict[str, str] = {
+    "BOOL": "?", "FLOAT16": "<f2", "FLOAT32": "<f4", "FLOAT64": "<f8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4",
+    "INT64": "<i8", "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8",
+}  # fmt: skip
+SUB_BYTE_BITS = {"INT4": 4, "UINT4": 4, "UINT6": 6, "UINT3": 3, "UINT2": 2, "UINT1": 1}
+
+
+def functions(spec: Any) -> dict[str, Any]:
+    """Return the functions of a program by name."""
+    return dict(spec.mlProgram.functions)
+
+
+def block_of(function: Any) -> Any:
+    """Return the block of a function for the operator set that it names."""
+    return function.block_specializations[function.opset]
+
+
+def walk_operations(block: Any) -> Iterator[Any]:
+    """Yield all operations of a block, those of nested blocks too, in the order of the file."""
+    for operation in block.operations:
+        yield operation
+        for nested in operation.blocks:
+            yield from walk_operations(nested)
+
+
+def all_operations(spec: Any) -> Iterator[Any]:
+    """Yield all operations of all functions; the functions in the order of their names."""
+    for _, function in sorted(spec.mlProgram.functions.items()):
+        yield from walk_operations(block_of(function))
+
+
+def data_type(value_type: Any) -> str:
+    """Return the name of a tensor type's element type, as `FLOAT16`."""
+    name: str = MIL_pb2.DataType.Name(value_type.tensorType.dataType)
+    return name
+
+
+def shape_of(value_type: Any) -> tuple[int, ...]:
+    """Return the shape of a tensor type; -1 for a dimension that the program leaves open."""
+    return tuple(
+        dimension.constant.size if dimension.WhichOneof("dimension") == "constant" else -1
+        for dimension in value_type.tensorType.dimensions
+    )
+
+
+def value_of(value: Any, model: Model) -> Any:
+    """Return a constant of a program: a numpy array, or a list for a list.
+
+    Strings come as `str`; elements of less than a byte as uint8 or int8.
+
+    Raises:
+        RequantError: if the value's blob is missing or damaged.
+    """
+    if value.type.WhichOneof("type") == "listType":
+        return [value_of(item, model) for item in value.immediateValue.list.values]
+    if value.WhichOneof("value") == "blobFileValue":
+        return _blob_array(value, model)
+    return _immediate_array(value)
+
+
+def _immediate_array(value: Any) -> NDArray[Any]:
+    tensor = value.immediateValue.tensor
+    kind = tensor.WhichOneof("value")
+    name, shape = data_type(value.type), shape_of(value.type)
+    if kind is None:
+        return np.zeros(shape, DTYPES.get(name, "u1"))
+    values = getattr(tensor, kind).values
+    if kind == "bytes":
+        return _decode_bytes(values, name, shape)
+    if kind == "strings":
+        return np.array(list(values), dtype=object).reshape(shape)
+    return np.array(values, DTYPES[name]).reshape(shape)
+
+
+def _blob_array(value: Any, model: Model) -> NDArray[Any]:
+    reference = value.blobFileValue
+    name = reference.fileName.removeprefix(MODEL_PATH)
+    try:
+        blob = read_blob(model.files[name], reference.offset)
+        return _decode_bytes(blob.data, data_type(value.type), shape_of(value.type))
+    except KeyError as error:
+        raise RequantError(f"{model.path} is incomplete: {DATA_FOLDER}{name} is missing.") from error
+    except ValueError as error:
+        raise RequantError(f"{model.path} is damaged: {error}.") from error
+
+
+def _decode_bytes(data: bytes, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    if name not in SUB_BYTE_BITS:
+        return np.frombuffer(data, DTYPES[name], int(np.prod(shape))).reshape(shape)
+    bits = SUB_BYTE_BITS[name]
+    codes = unpack(data, int(np.prod(shape)), bits, "least significant first").reshape(shape)
+    if name.startswith("INT"):
+        return (codes.astype(np.int8) ^ (1 << (bits - 1))) - (1 << (bits - 1))
+    return codes
+
+
+def operation_name(operation: Any) -> str:
+    """Return the name of an operation: that of its (first) result."""
+    name: str = operation.outputs[0].name
+    return name
+
+
+def constants(operation: Any, model: Model, known: dict[str, Any]) -> dict[str, Any]:
+    """Return an operation's constant parameters by name: its attributes and those of its inputs that are constant.
+
+    Args:
+        operation: any operation.
+        model: the model that it belongs to.
+        known: the constants before it, by the name of their results.
+    """
+    found = {key: value_of(value, model) for key, value in operation.attributes.items() if key != "name"}
+    for key, argument in operation.inputs.items():
+        bindings = argument.arguments
+        if len(bindings) != 1:
+            continue
+        if bindings[0].WhichOneof("binding") == "value":
+            found[key] = value_of(bindings[0].value, model)
+        elif bindings[0].name in known:
+            found[key] = known[bindings[0].name]
+    return found
+
+
+def is_constant(operation: Any) -> bool:
+    """Return whether an operation's result is known before the model runs."""
+    return operation.type == "const" or operation.type.startswith("constexpr_")
+
+
+def constant_value(operation: Any, model: Model, known: dict[str, Any]) -> Any:
+    """Return the result of a `const` or `constexpr_*` operation, decompressed.
+
+    Raises:
+        RequantError: if a compressed form is unknown, naming it.
+    """
+    found = constants(operation, model, known)
+    if operation.type == "const":
+        return found["val"]
+    return decompress(operation.type, found, operation_name(operation))
+
+
+def constant_values(block: Any, model: Model) -> dict[str, Any]:
+    """Return all constants of a block and of the blocks in it by the name of their results."""
+    known: dict[str, Any] = {}
+    for operation in walk_operations(block):
+        if is_constant(operation):
+            known[operation_name(operation)] = constant_value(operation, model, known)
+    return known
+
+
+def stored_weights(model: Model) -> list[StoredWeight]:
+    """Return every float tensor that lies in the weight file, decompressed, with how it is stored.
+
+    A constant that is a part of a `constexpr_*` operation (a lookup table, say) counts as part of that one.
+    """
+    weights = []
+    for _, function in sorted(model.spec.mlProgram.functions.items()):
+        block = block_of(function)
+        known = constant_values(block, model)
+        owners = _owners(block)
+        sizes: Counter[str] = Counter()
+        for operation in filter(is_constant, walk_operations(block)):
+            sizes[_root(operation_name(operation), owners)] += blob_bytes(operation, model)
+        for operation in filter(is_constant, walk_operations(block)):
+            name = operation_name(operation)
+            if name not in owners and sizes[name] and _is_float(known[name]):
+                form, bits = form_of(operation.type, constants(operation, model, known), known[name])
+                bits = bits or _element_bits(operation)
+                values = np.asarray(known[name], np.float32)
+                weights.append(StoredWeight(name, values, form, bits, sizes[name], values.ndim > 1))
+    return weights
+
+
+def _owners(block: Any) -> dict[str, str]:
+    """Return for each constant that is a part of a `constexpr_*` operation the name of that operation."""
+    return {
+        binding.name: operation_name(operation)
+        for operation in walk_operations(block)
+        if operation.type.startswith("constexpr_")
+        for argument in operation.inputs.values()
+        for binding in argument.arguments
+        if binding.WhichOneof("binding") == "name"
+    }
+
+
+def _root(name: str, owners: dict[str, str]) -> str:
+    while name in owners:
+        name = owners[name]
+    return name
+
+
+def _element_bits(operation: Any) -> int:
+    """Return the bits of an element of the operation's `data`, 0 where it has none of its own."""
+    for binding in operation.inputs["data"].arguments if "data" in operation.inputs else []:
+        if binding.WhichOneof("binding") == "value":
+            name = data_type(binding.value.type)
+            return SUB_BYTE_BITS.get(name) or np.dtype(DTYPES[name]).itemsize * 8
+    return 0
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def blob_values(operation: Any) -> list[Any]:
+    """Return the values of an operation that lie in the weight file."""
+    values = [operation.attributes[key] for key in sorted(operation.attributes)]
+    for key in sorted(operation.inputs):
+        values += [b.value for b in operation.inputs[key].arguments if b.WhichOneof("binding") == "value"]
+    return [value for value in values if value.WhichOneof("value") == "blobFileValue"]
+
+
+def blob_bytes(operation: Any, model: Model) -> int:
+    """Return how many bytes an operation's values take in the weight file."""
+    return sum(
+        len(read_blob(model.files[v.blobFileValue.fileName.removeprefix(MODEL_PATH)], v.blobFileValue.offset).data)
+        for v in blob_values(operation)
+    )

@@ -1,0 +1,115 @@
+"""What a model gave for all samples, kept in one file so that nothing has to be run twice."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from requant.coreml.model import write_whole
+from requant.errors import RequantError
+from requant.evaluate.data import EvaluationData
+from requant.runtime import Runner
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """A model's outputs on evaluation data, the samples along the first axis of every array.
+
+    Attributes:
+        names: of the samples.
+        targets: the right labels, empty for data without labels.
+        synthetic: whether the inputs are made up.
+        pictures: uint8 (samples, height, width[, 3]) by output.
+        arrays: float (samples, ...) by output.
+        probabilities: float64 (samples, classes) by output.
+        classes: the labels of the columns of `probabilities`.
+        labels: the label that the model gave, by output.
+    """
+
+    names: list[str]
+    targets: list[str]
+    synthetic: bool
+    pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    labels: dict[str, list[str]] = field(default_factory=dict)
+
+
+def run_all(runner: Runner, data: EvaluationData) -> ModelOutputs:
+    """Run a model on all samples.
+
+    Raises:
+        RequantError: if a sample does not fit the model, or an output is not finite, naming the sample.
+    """
+    collected: dict[str, list[Any]] = {feature.name: [] for feature in runner.outputs}
+    for index, name in enumerate(data.names):
+        try:
+            outputs = runner.predict(data.inputs(index))
+        except RequantError as error:
+            raise RequantError(f"sample {name}: {error}") from error
+        for key, value in outputs.items():
+            collected[key].append(value)
+    result = ModelOutputs(list(data.names), list(data.targets), data.synthetic)
+    for key, values in collected.items():
+        if values:
+            _add(result, key, values)
+    return result
+
+
+def _add(result: ModelOutputs, name: str, values: list[Any]) -> None:
+    first = values[0]
+    if isinstance(first, Image.Image):
+        result.pictures[name] = np.stack([np.asarray(value) for value in values])
+    elif isinstance(first, dict):
+        keys = list(first)
+        result.classes[:] = [str(key) for key in keys]
+        result.probabilities[name] = np.array([[value[key] for key in keys] for value in values])
+    elif isinstance(first, str | int) and not isinstance(first, bool):
+        result.labels[name] = [str(value) for value in values]
+    else:
+        stacked = np.stack([np.asarray(value) for value in values])
+        if not np.isfinite(stacked).all():
+            raise RequantError(f"the output {name!r} has numbers that are not finite.")
+        result.arrays[name] = stacked
+
+
+_GROUPS = ("pictures", "arrays", "probabilities", "labels")
+
+
+def save_outputs(outputs: ModelOutputs, path: Path) -> None:
+    """Write outputs to an `.npz` file."""
+    entries: dict[str, Any] = {
+        "names": np.array(outputs.names, str),
+        "targets": np.array(outputs.targets, str),
+        "classes": np.array(outputs.classes, str),
+        "synthetic": np.array(outputs.synthetic),
+    }
+    for group in _GROUPS:
+        entries |= {f"{group}/{name}": np.asarray(values) for name, values in getattr(outputs, group).items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, **entries)
+    write_whole(path, buffer.getvalue())
+
+
+def load_outputs(path: Path) -> ModelOutputs:
+    """Read outputs that `save_outputs` wrote."""
+    with np.load(path, allow_pickle=False) as archive:
+        groups: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
+        for key in archive.files:
+            group, separator, name = key.partition("/")
+            if separator:
+                groups[group][name] = archive[key].tolist() if group == "labels" else archive[key]
+        return ModelOutputs(
+            archive["names"].tolist(),
+            archive["targets"].tolist(),
+            bool(archive["synthetic"]),
+            classes=archive["classes"].tolist(),
+            **groups,
+        )

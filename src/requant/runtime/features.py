@@ -1,0 +1,113 @@
+"""What goes into a model and what comes out of it: pictures, arrays, dictionaries and labels, and their conversion.
+
+The types are those of coremltools' `MLModel.predict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from requant.coreml.description import Feature
+from requant.errors import RequantError
+
+Inputs = Mapping[str, Any]
+Outputs = dict[str, Any]
+
+
+def require_inputs(inputs: Inputs, features: list[Feature]) -> None:
+    """Make sure that the inputs are those that a model declares.
+
+    Raises:
+        RequantError: if one is missing or unknown.
+    """
+    known = [feature.name for feature in features]
+    for name in inputs:
+        if name not in known:
+            raise RequantError(f"the model has no input {name!r}. Its inputs are {', '.join(known)}.")
+    for feature in features:
+        if feature.name not in inputs and not feature.optional:
+            raise RequantError(f"the input {feature.name!r} is missing.")
+
+
+def picture_to_tensor(value: Any, feature: Feature) -> NDArray[np.float32]:
+    """Return a picture as float32 (1, channels, height, width), 0 to 255, in the model's colour layout.
+
+    Args:
+        value: a PIL image of any mode, or an array (height, width) or (height, width, 3), RGB.
+        feature: the input that it is for.
+
+    Raises:
+        RequantError: if it has another size than the model declares.
+    """
+    picture = value if isinstance(value, Image.Image) else _picture_of_array(value, feature.name)
+    grey = feature.colour.startswith("GRAYSCALE")
+    pixels = np.asarray(picture.convert("L" if grey else "RGB"), np.float32)
+    if pixels.shape[:2] != feature.shape:
+        raise RequantError(
+            f"the input {feature.name!r} is a picture of {feature.shape[1]} x {feature.shape[0]} pixels, but got "
+            f"{picture.width} x {picture.height}."
+        )
+    planes = pixels[np.newaxis] if grey else pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(planes[np.newaxis, ::-1] if feature.colour == "BGR" else planes[np.newaxis])
+
+
+def _picture_of_array(value: Any, name: str) -> Image.Image:
+    pixels = np.asarray(value)
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise RequantError(
+            f"the input {name!r} is a picture: give a PIL image or an array (height, width) or (height, width, 3), not "
+            f"{type(value).__name__} of shape {pixels.shape}."
+        )
+    return Image.fromarray(np.clip(np.round(pixels), 0, 255).astype(np.uint8))
+
+
+def tensor_to_picture(tensor: NDArray[Any], feature: Feature) -> Image.Image:
+    """Return a tensor (..., channels, height, width) as a picture: rounded, and saturated at 0 and 255."""
+    planes = np.clip(np.round(tensor.reshape(tensor.shape[-3:])), 0, 255).astype(np.uint8)
+    if planes.shape[0] == 1:
+        return Image.fromarray(planes[0])
+    ordered = planes[::-1] if feature.colour == "BGR" else planes
+    return Image.fromarray(np.ascontiguousarray(ordered.transpose(1, 2, 0)))
+
+
+def array_to_tensor(value: Any, feature: Feature) -> NDArray[Any]:
+    """Return an array in the type that a model declares.
+
+    Raises:
+        RequantError: if it has another shape than the model declares, or is not made of numbers.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "iufb":
+        raise RequantError(f"the input {feature.name!r} is an array of numbers, not {type(value).__name__}.")
+    if feature.shape and array.shape != feature.shape:
+        raise RequantError(
+            f"the input {feature.name!r} is an array of shape {feature.shape}, but got one of shape {array.shape}."
+        )
+    return array.astype(feature.dtype)
+
+
+def number_to_tensor(value: Any, feature: Feature) -> NDArray[Any]:
+    """Return a number as a tensor without axes.
+
+    Raises:
+        RequantError: if it is not a number.
+    """
+    if not isinstance(value, int | float | np.number):
+        raise RequantError(f"the input {feature.name!r} is a number, not {type(value).__name__}.")
+    return np.asarray(value, np.float32)
+
+
+def to_tensor(value: Any, feature: Feature) -> NDArray[Any]:
+    """Return any input as the tensor that the network computes with."""
+    if feature.type == "picture":
+        return picture_to_tensor(value, feature)
+    if feature.type == "array":
+        return array_to_tensor(value, feature)
+    if feature.type in ("number", "label"):
+        return number_to_tensor(value, feature)
+    raise RequantError(f"the input {feature.name!r} is of a type that requant can't pass yet ({feature.type}).")

@@ -1,0 +1,49 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from requant.runtime.layers.context import Context, unsupported, weights
+
+
+def activation(context: Context, layer: Any, x: str) -> list[str]:
+    """Translate an activation, whichever nonlinearity it names."""
+    params = layer.activation
+    kind = params.WhichOneof("NonlinearityType")
+    graph = context.graph
+    if kind in _PLAIN:
+        return [graph.node(_PLAIN[kind], x)]
+    if kind == "linear":
+        scaled = graph.node("Mul", x, graph.scalar(params.linear.alpha))
+        return [graph.node("Add", scaled, graph.scalar(params.linear.beta))]
+    if kind == "leakyReLU":
+        return [graph.node("LeakyRelu", x, alpha=params.leakyReLU.alpha)]
+    if kind == "ELU":
+        return [graph.node("Elu", x, alpha=params.ELU.alpha)]
+    if kind == "thresholdedReLU":
+        return [graph.node("ThresholdedRelu", x, alpha=params.thresholdedReLU.alpha)]
+    if kind == "sigmoidHard":
+        return [graph.node("HardSigmoid", x, alpha=params.sigmoidHard.alpha, beta=params.sigmoidHard.beta)]
+    if kind == "scaledTanh":
+        inner = graph.node("Tanh", graph.node("Mul", x, graph.scalar(params.scaledTanh.beta)))
+        return [graph.node("Mul", inner, graph.scalar(params.scaledTanh.alpha))]
+    if kind == "PReLU":
+        return [graph.node("PRelu", x, _per_channel(context, params.PReLU.alpha))]
+    raise unsupported(layer, f"the activation {kind}")
+
+
+_PLAIN = {"ReLU": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softsign": "Softsign", "softplus": "Softplus"}
+
+
+def _per_channel(context: Context, params: Any) -> str:
+    size = len(params.floatValue) or len(params.float16Value) // 2
+    return context.graph.constant(np.reshape(weights(params, (size,)), (size, 1, 1)))
+
+
+def softmax(context: Context, layer: Any, x: str) -> list[str]:
+    """Translate a softmax: over the channels, which are the third axis from the end."""
+    del layer
+    return [context.graph.node("Softmax", x, axis=-3)]

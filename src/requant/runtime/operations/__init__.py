@@ -1,0 +1,24 @@
+"""The operations of an ML Program, translated to ONNX, in the families of coremltools' MIL reference.
+
+Each function's name is the operation's, and its signature is the operation's: a `Tensor` is computed or constant, any
+other parameter has to be constant; a default is that of the operation. What an operation computes is written in
+https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html.
+"""
+
+from __future__ import annotations
+
+from requant.runtime.operations import (  # noqa: F401 - importing a family registers its operations
+    activation,
+    conv,
+    elementwise_binary,
+    elementwise_unary,
+    linear,
+    normalization,
+    pool,
+    reduction,
+    tensor_operation,
+    tensor_transformation,
+)
+from requant.runtime.operations.registry import OPERATIONS, Operation, Tensor
+
+__all__ = ["OPERATIONS", "Operation", "Tensor"]

@@ -1,0 +1,55 @@
+"""Pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from requant.runtime.graph import Graph
+from requant.runtime.operations.conv import border
+from requant.runtime.operations.registry import Tensor, operation
+
+
+@operation
+def max_pool(
+    graph: Graph,
+    x: Tensor,
+    kernel_sizes: tuple[int, ...],
+    strides: tuple[int, ...] | None = None,
+    pad_type: str = "valid",
+    pad: tuple[int, ...] | None = None,
+    ceil_mode: bool = False,
+) -> str:
+    """The greatest number of each window."""
+    return graph.node("MaxPool", x.name, **_window(kernel_sizes, strides, pad_type, pad, ceil_mode))
+
+
+@operation
+def avg_pool(
+    graph: Graph,
+    x: Tensor,
+    kernel_sizes: tuple[int, ...],
+    strides: tuple[int, ...] | None = None,
+    pad_type: str = "valid",
+    pad: tuple[int, ...] | None = None,
+    exclude_padding_from_average: bool = False,
+    ceil_mode: bool = False,
+) -> str:
+    """The mean of each window."""
+    window = _window(kernel_sizes, strides, pad_type, pad, ceil_mode)
+    return graph.node("AveragePool", x.name, count_include_pad=int(not exclude_padding_from_average), **window)
+
+
+def _window(
+    kernel_sizes: tuple[int, ...],
+    strides: tuple[int, ...] | None,
+    pad_type: str,
+    pad: tuple[int, ...] | None,
+    ceil_mode: bool,
+) -> dict[str, Any]:
+    axes = len(kernel_sizes)
+    return {
+        "kernel_shape": list(kernel_sizes),
+        "strides": list(strides or [1] * axes),
+        "ceil_mode": int(ceil_mode),
+        **border(pad_type, pad, axes),
+    }

@@ -1,0 +1,30 @@
+"""Operations that change the shape of a tensor or the order of its axes."""
+
+from __future__ import annotations
+
+from requant.runtime.graph import Graph
+from requant.runtime.operations.registry import Tensor, operation
+
+
+@operation
+def reshape(graph: Graph, x: Tensor, shape: tuple[int, ...]) -> str:
+    """The same numbers in another shape; -1 stands for what is left, 0 for the size that the axis had."""
+    return graph.node("Reshape", x.name, graph.integers(*shape))
+
+
+@operation
+def transpose(graph: Graph, x: Tensor, perm: tuple[int, ...]) -> str:
+    """The axes in another order."""
+    return graph.node("Transpose", x.name, perm=[axis % len(perm) for axis in perm])
+
+
+@operation
+def expand_dims(graph: Graph, x: Tensor, axes: tuple[int, ...]) -> str:
+    """New axes of size 1."""
+    return graph.node("Unsqueeze", x.name, graph.integers(*axes))
+
+
+@operation
+def squeeze(graph: Graph, x: Tensor, axes: tuple[int, ...] | None = None) -> str:
+    """Fewer axes of size 1: those named, or all."""
+    return graph.node("Squeeze", x.name, *([graph.integers(*axes)] if axes else []))
