@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ class Lock:
     def files_of(self, original: Path) -> list[Path]:
         """Return the paths of the locked files of an original."""
         return [self.folder / name for name in self.names_of(original)]
+
+    def digest_of(self, original: Path) -> str:
+        """Return one digest for all locked files of an original: it changes when the lock does."""
+        lines = "".join(f"{self.digests[name]}  {name}\n" for name in self.names_of(original))
+        return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def read_lock(folder: Path) -> Lock:
@@ -141,7 +147,7 @@ def locked_originals(lock: Lock) -> list[Path]:
     return sorted({lock.folder / (package + separator.rstrip("/")) for package, separator, _ in names})
 
 
-def require_unchanged(original: Path, record: dict[str, Any]) -> None:
+def require_unchanged(original: Path, record: Mapping[str, Any]) -> None:
     """Make sure that an original still has the bytes that its record, made by `verify`, names.
 
     Raises:

@@ -16,7 +16,8 @@ from coremltools.models import datatypes
 from coremltools.models.neural_network import NeuralNetworkBuilder
 from network import EPSILON, STAGES, Stage
 
-from requant.coreml.model import Model, to_bytes, write_whole
+from requant.coreml.model import Model, to_bytes
+from requant.records import write_whole
 
 SIDE = 256
 HALF_RANGE = 127.5

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-import os
 import shutil
 import tempfile
 import uuid
@@ -22,13 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from requant.coreml.kind import PACKAGE_MODEL, Kind, kind_of_body
+from requant.coreml.messages import Model_pb2
 from requant.errors import RequantError
-
-logging.getLogger("coremltools").setLevel(logging.ERROR)  # off a Mac it warns of frameworks that are not there
-
-from coremltools.proto import Model_pb2  # noqa: E402
-from google.protobuf.message import DecodeError  # noqa: E402
+from requant.records import write_whole
 
 DATA_FOLDER = "Data/com.apple.CoreML/"
 WEIGHT_FILE = "weights/weight.bin"
@@ -177,20 +174,6 @@ def save(model: Model, path: Path) -> None:
     if not path.name.endswith(model.kind.suffix):
         raise RequantError(f"a model of kind {model.kind} is written as *{model.kind.suffix}, not as {path.name}.")
     write_whole(path, to_bytes(model, path.name.removesuffix(model.kind.suffix)))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that, whenever the process is killed, the path holds the old bytes or all of the new ones."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def unpack_package(model: Model, folder: Path) -> None:

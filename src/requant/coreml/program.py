@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
 from requant.coreml.blob import read_blob
 from requant.coreml.compression import decompress, form_of
+from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import DATA_FOLDER, Model
 from requant.coreml.packing import unpack
 from requant.coreml.weights import StoredWeight
@@ -146,7 +146,7 @@ def constants(operation: Any, model: Model, known: dict[str, Any]) -> dict[str, 
 
 def is_constant(operation: Any) -> bool:
     """Return whether an operation's result is known before the model runs."""
-    return operation.type == "const" or operation.type.startswith("constexpr_")
+    return bool(operation.type == "const" or operation.type.startswith("constexpr_"))
 
 
 def constant_value(operation: Any, model: Model, known: dict[str, Any]) -> Any:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from requant.coreml.audit import signal_to_noise
 from requant.coreml.kind import Kind, read_kind
 from requant.evaluate.metrics import agreement, divergence, largest_error, psnr, ssim
 from requant.evaluate.outputs import ModelOutputs
-from requant.quantize.audit import signal_to_noise
 
 Figures = dict[str, Any]
 
@@ -46,7 +46,7 @@ def evaluate(
 
     Args:
         variant: the delivered file.
-        audit: what it stores (`requant.quantize.audit`).
+        audit: what it stores (`requant.coreml.audit`).
         original_bytes: the size of the preserved original.
         outputs: the variant's, on the evaluation data.
         reference: the float model's, on the same data.

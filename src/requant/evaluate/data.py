@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from requant.coreml.description import Feature
 from requant.errors import RequantError
+from requant.originals import sha256
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 SYNTHETIC_SAMPLES = 8
@@ -60,6 +61,25 @@ def data_files(path: Path | None) -> list[Path]:
     if not pictures:
         raise RequantError(f"there is no picture in {path} ({', '.join(sorted(PICTURE_SUFFIXES))}).")
     return pictures
+
+
+def describe_data(path: Path | None) -> dict[str, Any]:
+    """Return a record of evaluation data: where it is, what it is in words, and the SHA-256 of each file.
+
+    Raises:
+        RequantError: if there is none.
+    """
+    if path is None:
+        return {"path": None, "description": f"{SYNTHETIC_SAMPLES} inputs made up from a seed", "sha256": {}}
+    files = data_files(path)
+    what = (
+        f"the arrays in {path.as_posix()}" if path.suffix == ".npz" else f"{len(files)} pictures in {path.as_posix()}"
+    )
+    return {
+        "path": path.as_posix(),
+        "description": what,
+        "sha256": {file.as_posix(): sha256(file) for file in files},
+    }
 
 
 def load_data(path: Path | None, features: list[Feature]) -> EvaluationData:
@@ -155,7 +175,7 @@ def _made_up(feature: Feature, random: np.random.Generator) -> Any:
         channels = 1 if feature.colour.startswith("GRAYSCALE") else 3
         cells = random.integers(0, 256, (8, 8, channels), np.uint8)
         picture = Image.fromarray(cells[..., 0] if channels == 1 else cells)
-        return picture.resize(feature.shape[::-1], Image.Resampling.BICUBIC)
+        return picture.resize((feature.shape[1], feature.shape[0]), Image.Resampling.BICUBIC)
     if feature.type == "array" and feature.shape:
         if feature.dtype.startswith("int"):
             return random.integers(0, 2, feature.shape)

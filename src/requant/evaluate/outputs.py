@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from requant.coreml.model import write_whole
 from requant.errors import RequantError
 from requant.evaluate.data import EvaluationData
+from requant.records import write_whole
 from requant.runtime import Runner
 
 

@@ -10,11 +10,11 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
 from requant.coreml.blob import Blob, WeightFileWriter, read_blob, unused_bits
 from requant.coreml.deployment import BLOCKWISE_CONSTANTS, COMPRESSED_CONSTANTS, OPSETS, opset_of
+from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import WEIGHT_FILE, Model
 from requant.coreml.packing import pack
 from requant.coreml.program import (

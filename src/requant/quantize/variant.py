@@ -6,16 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from requant.coreml.audit import audit
 from requant.coreml.inventory import require_float, stored_weights
 from requant.coreml.kind import Kind
-from requant.coreml.model import Model, load, to_bytes, write_whole
+from requant.coreml.model import Model, load, to_bytes
 from requant.errors import RequantError
-from requant.quantize.audit import audit
 from requant.quantize.custom import load_table_function
 from requant.quantize.lookup import TableFunction, clustered, evenly_spaced
 from requant.quantize.network import quantize_network
 from requant.quantize.program import quantize_program
 from requant.quantize.scheme import FLOAT16_BITS, Scheme, require_storable
+from requant.records import write_whole
 
 _TABLE_FUNCTIONS: dict[str, TableFunction] = {"linear_lut": evenly_spaced, "kmeans": clustered}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import platform
 import tempfile
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from PIL import Image
 
 from requant.coreml.description import inputs_of, outputs_of
 from requant.coreml.kind import Kind
-from requant.coreml.model import Model, unpack_package, write_whole
+from requant.coreml.model import Model, unpack_package
 from requant.errors import RequantError
+from requant.records import write_whole
 from requant.runtime.features import Inputs, Outputs, array_to_tensor, require_inputs
 
 
@@ -25,7 +26,7 @@ class AppleRunner:
         Raises:
             RequantError: on any other system than macOS.
         """
-        if sys.platform != "darwin":
+        if platform.system() != "Darwin":
             raise RequantError("Apple's framework runs on macOS only; use the engine onnxruntime.")
         import coremltools
 

@@ -56,7 +56,7 @@ class _Translator:
             self.tensors[output.name] = Tensor(name, data_type(output.type).lower(), shape_of(output.type))
 
     def _parameters(self, operation: Any, translator: Operation) -> dict[str, Any]:
-        parameters = {}
+        parameters: dict[str, Any] = {}
         for key, argument in operation.inputs.items():
             if key not in translator.parameters:
                 raise RequantError(

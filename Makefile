@@ -1,0 +1,60 @@
+# make        set up and run the workflow on the shipped originals
+# make test   set up and run the tests
+# make lint   formatting, linting and types
+# make lock   resolve the dependencies anew (needs uv)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
+	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(p))))
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: run test lint format lock clean
+
+run: $(VENV)/run.stamp
+	@snakemake
+	@requant summary
+
+test: $(VENV)/test.stamp
+	@pytest
+
+lint: $(VENV)/test.stamp
+	ruff format --check .
+	ruff check .
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+format: $(VENV)/test.stamp
+	ruff format .
+	ruff check --fix .
+	snakefmt Snakefile workflow
+
+$(VENV)/created.stamp:
+	@test -n "$(PYTHON)" || { echo "requant needs Python 3.11, 3.12 or 3.13; none was found." \
+		"Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Creating the environment $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/run.stamp: requirements/run.lock pyproject.toml $(VENV)/created.stamp
+	@echo "Installing what the workflow needs (a minute or two, about 700 MB)"
+	@$(PIP) install --require-hashes -r requirements/run.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/test.stamp: requirements/test.lock $(VENV)/run.stamp
+	@echo "Installing what the tests need"
+	@$(PIP) install --require-hashes -r requirements/test.lock
+	@touch $@
+
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+		--custom-compile-command "make lock" pyproject.toml requirements/build.in -o requirements/run.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+		--custom-compile-command "make lock" pyproject.toml requirements/build.in --extra test \
+		-c requirements/run.lock -o requirements/test.lock
+
+clean:
+	rm -rf results .snakemake

@@ -1,0 +1,55 @@
+# requant: from preserved originals to judged variants. The whole flow on one screen; the rules are in workflow/rules.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+# Only looked at with --sdm: without it, the rules run in the environment that snakemake itself runs in.
+container: "docker://python:3.12-slim"
+
+
+report: "workflow/report/workflow.rst"
+
+
+localrules:
+    all,
+    variants,
+    packages,
+    originals,
+
+
+include: "workflow/rules/common.smk"
+
+
+rule all:
+    """Make and judge all configured variants, and write the report (this is the default)."""
+    input:
+        "results/report/index.html",
+        expand(
+            "results/{model}/{result}",
+            model=MODELS,
+            result=["summary.tsv", "fidelity.svg", "sheet.png"],
+        ),
+
+
+rule variants:
+    """Make all configured variants, without judging them."""
+    input:
+        configured_variants(),
+
+
+rule packages:
+    """Lay out the folders that Xcode takes of all configured ML Program variants."""
+    input:
+        configured_packages(),
+
+
+include: "workflow/rules/originals.smk"
+include: "workflow/rules/convert.smk"
+include: "workflow/rules/quantize.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"

@@ -1,0 +1,12 @@
+from pathlib import Path
+
+from requant.errors import reported
+
+with reported(snakemake.log[0]):
+    from requant.evaluate.data import load_data
+    from requant.evaluate.outputs import run_all, save_outputs
+    from requant.runtime import load
+
+    runner = load(Path(snakemake.input.model))
+    path = Path(snakemake.params.data) if snakemake.params.data else None
+    save_outputs(run_all(runner, load_data(path, runner.inputs)), Path(snakemake.output[0]))

@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from requant.errors import reported
+
+with reported(snakemake.log[0]):
+    from requant.quantize.scheme import Scheme
+    from requant.quantize.variant import make_variant
+    from requant.records import write_record
+
+    audit = make_variant(
+        Path(snakemake.input.model),
+        Scheme.parse(snakemake.params.scheme),
+        Path(snakemake.output.model),
+        snakemake.params.custom or None,
+    )
+    write_record(Path(snakemake.output.audit), audit)

@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from requant.errors import reported
+
+with reported(snakemake.log[0]):
+    from requant.report.sheet import make_sheet
+
+    make_sheet(
+        snakemake.wildcards.model,
+        Path(snakemake.input.model),
+        Path(snakemake.params.data) if snakemake.params.data else None,
+        [Path(path) for path in snakemake.input.evaluations],
+        [Path(path) for path in snakemake.input.outputs],
+        Path(snakemake.input.judgement),
+        Path(snakemake.output[0]),
+    )

@@ -1,0 +1,12 @@
+from pathlib import Path
+
+from requant.errors import reported
+
+with reported(snakemake.log[0]):
+    from requant.originals import protect, read_lock, verify
+    from requant.records import write_record
+
+    original = Path(snakemake.params.original)
+    record = verify(original, read_lock(original.parent))
+    protect(original)
+    write_record(Path(snakemake.output[0]), record)

@@ -1,0 +1,34 @@
+"""The digest of the code that a result hangs on, so that a workflow knows when to make it again."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("coremltools", "numpy")
+
+
+def fingerprint(*parts: str, libraries: tuple[str, ...] = LIBRARIES) -> str:
+    """Return the SHA-256 of some of this library's code and of the versions of what it builds on.
+
+    Args:
+        parts: rooms (`coreml`) or single modules (`originals.py`), relative to this package.
+        libraries: distributions whose versions count.
+
+    Raises:
+        FileNotFoundError: if there is no such room or module.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for part in parts:
+        path = here / part
+        if not path.exists():
+            raise FileNotFoundError(path)
+        files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix in (".py", ".css", ".j2"))
+        for file in files:
+            digest.update(f"{file.relative_to(here).as_posix()}\n".encode())
+            digest.update(file.read_bytes())
+    for library in libraries:
+        digest.update(f"{library} {version(library)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Tables, plots, picture sheets and the page: what people look at. No figure is computed here."""

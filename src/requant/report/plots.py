@@ -1,0 +1,73 @@
+"""The plot of size against fidelity, with every mode in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from requant.report.colours import ACCENT, INK, MODE_STYLES
+from requant.report.summary import FLOAT, Summary, fidelity_of, limit_of
+
+RATIOS = ("accuracy", "agreement")
+# No date and no random identifiers, so that the same table gives the same file.
+_SVG: dict[Any, Any] = {"svg.hashsalt": "requant", "svg.fonttype": "path"}
+
+
+def plot_fidelity(summary: Summary, path: Path) -> None:
+    """Draw size against fidelity to an SVG file: a line per mode, the bits at its points, the limit, the choice."""
+    column, title = fidelity_of(summary.table)
+    with mpl.rc_context({**_SVG, "font.size": 10, "axes.edgecolor": INK, "axes.labelcolor": INK}):
+        figure, axes = plt.subplots(figsize=(7.6, 4.6), layout="constrained")
+        ceiling = _draw_modes(axes, summary, column)
+        _draw_limit(axes, summary, column)
+        _draw_choice(axes, summary, column, ceiling)
+        axes.set_xlabel("size of the delivered model (MB)")
+        axes.set_ylabel(title)
+        axes.set_xlim(left=0)
+        if column in RATIOS:
+            axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
+        axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, loc="lower right")
+        figure.savefig(path, format="svg", metadata={"Date": None})
+        plt.close(figure)
+
+
+def _draw_modes(axes: Axes, summary: Summary, column: str) -> float:
+    """Draw a line per mode; return the height at which variants equal to the float model are shown."""
+    variants = summary.table[summary.table["scheme"] != FLOAT]
+    finite = variants[column].replace([np.inf, -np.inf], np.nan)
+    ceiling = float(finite.max()) * 1.08 if finite.notna().any() else 1.0
+    for mode, rows in variants.groupby("mode", sort=False):
+        colour, marker = MODE_STYLES[str(mode)]
+        ordered = rows.sort_values("size_mb")
+        heights = ordered[column].replace(np.inf, ceiling)
+        axes.plot(ordered["size_mb"], heights, marker=marker, color=colour, label=mode, linewidth=1.4, markersize=5)
+        if mode in ("linear", "kmeans"):
+            offset = -13 if mode == "linear" else 7
+            for size, height, bits in zip(ordered["size_mb"], heights, ordered["bits"], strict=True):
+                axes.annotate(
+                    str(bits), (size, height), (0, offset), textcoords="offset points", ha="center", fontsize=8,
+                    color=colour,
+                )  # fmt: skip
+    return ceiling
+
+
+def _draw_limit(axes: Axes, summary: Summary, column: str) -> None:
+    limit = limit_of(column, summary)
+    if limit is not None:
+        axes.axhline(limit, color=ACCENT, linewidth=1, linestyle="--", label="target")
+
+
+def _draw_choice(axes: Axes, summary: Summary, column: str, ceiling: float) -> None:
+    chosen = summary.table[summary.table["recommended"] & (summary.table["scheme"] != FLOAT)]
+    for _, row in chosen.iterrows():
+        height = min(row[column], ceiling)
+        axes.plot(row["size_mb"], height, "o", markersize=15, markerfacecolor="none", color=ACCENT, label="recommended")

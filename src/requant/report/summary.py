@@ -1,0 +1,151 @@
+"""The table of a model's variants, one row each, as a pandas data frame and a file of tab-separated values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from requant.evaluate.judgement import (
+    TARGETS,
+    Recommendation,
+    effective_targets,
+    flat_figures,
+    missed,
+    recommend,
+)
+from requant.quantize.scheme import Scheme
+from requant.records import read_record, write_record
+
+FLOAT = "float"
+# The columns of summary.tsv and what they hold; documented for users in docs/summary.md.
+COLUMNS: dict[str, str] = {
+    "model": "name of the model in the configuration",
+    "scheme": "what was done to the weights, as kmeans_4; float for the float model",
+    "mode": "linear, linear_symmetric, linear_lut, kmeans, custom_lut or float",
+    "bits": "bits per weight that the scheme names",
+    "file": "name of the delivered file",
+    "size_mb": "its size in MB (10**6 bytes); of an ML Program, of all files in the package",
+    "ratio": "size of the preserved original divided by this size",
+    "zip_mb": "its size in MB when deflated: about what a download costs",
+    "bits_per_weight": "bits that a weight takes on average, measured, tables and scales counted in",
+    "ios": "oldest iOS that loads it",
+    "macos": "oldest macOS that loads it",
+    "weight_snr_db": "signal-to-noise ratio of all weights against the float model's, in dB; inf: equal",
+    "samples": "samples of evaluation data",
+    "synthetic": "whether these are made up",
+    "psnr_db": "pictures: PSNR against the float model's over all pictures, in dB; inf: equal",
+    "worst_psnr_db": "pictures: the lowest PSNR of a picture, in dB",
+    "ssim": "pictures: mean structural similarity, 1: equal",
+    "snr_db": "arrays: signal-to-noise ratio against the float model's, in dB; inf: equal",
+    "max_error": "largest absolute difference to the float model's output",
+    "agreement": "classifiers: share of samples with the same label as the float model gives",
+    "accuracy": "classifiers with labelled data: share of samples with the right label",
+    "accuracy_drop": "classifiers with labelled data: the float model's accuracy minus this",
+    "kl_divergence": "classifiers: mean Kullback-Leibler divergence from the float model's probabilities, in nats",
+    "meets_targets": "whether it meets all targets",
+    "recommended": "whether it is the one to ship",
+}
+# Figures that can be drawn against the size, the most telling first, with a name for people.
+FIDELITY: tuple[tuple[str, str], ...] = (
+    ("psnr_db", "PSNR against the float model (dB)"),
+    ("accuracy", "accuracy on the evaluation data"),
+    ("agreement", "agreement with the float model"),
+    ("snr_db", "SNR against the float model (dB)"),
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A model's table with the targets that it was judged by and the recommendation."""
+
+    model: str
+    table: pd.DataFrame
+    targets: dict[str, float]
+    recommendation: Recommendation
+
+
+def summarize(model: str, evaluations: Sequence[Mapping[str, Any]], targets: Mapping[str, float]) -> Summary:
+    """Return the table of a model.
+
+    Args:
+        model: its name.
+        evaluations: of the float model and of each variant (`requant.evaluate.comparison.evaluate`).
+        targets: limits by the keys of `requant.evaluate.judgement.TARGETS`; empty for the default.
+
+    Raises:
+        RequantError: if a target can't be judged on this model.
+    """
+    rows = [_row(model, evaluation) for evaluation in evaluations]
+    judged_by = effective_targets(targets, rows[0], model)
+    for row in rows:
+        row["meets_targets"] = not missed(row, judged_by)
+    recommendation = recommend([row for row in rows if row["scheme"] != FLOAT], judged_by)
+    for row in rows:
+        row["recommended"] = row["scheme"] == (recommendation.scheme or FLOAT)
+    return Summary(model, pd.DataFrame(rows)[[*COLUMNS]], judged_by, recommendation)
+
+
+def _row(model: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    scheme = None if evaluation["scheme"] == FLOAT else Scheme.parse(evaluation["scheme"])
+    weight_snr = evaluation["weight_snr_db"]
+    return {
+        "model": model,
+        "scheme": evaluation["scheme"],
+        "mode": scheme.mode if scheme else FLOAT,
+        "bits": scheme.bits if scheme else round(evaluation["bits_per_weight"]),
+        "file": evaluation["file"],
+        "bytes": evaluation["bytes"],
+        "size_mb": evaluation["bytes"] / 1e6,
+        "ratio": evaluation["ratio"],
+        "zip_mb": evaluation["zip_bytes"] / 1e6,
+        "bits_per_weight": evaluation["bits_per_weight"],
+        "ios": evaluation["ios"],
+        "macos": evaluation["macos"],
+        "weight_snr_db": math.inf if weight_snr is None else weight_snr,
+        "samples": evaluation["data"]["samples"],
+        "synthetic": evaluation["data"]["synthetic"],
+        **flat_figures(evaluation),
+    }
+
+
+def write_summary(summary: Summary, table: Path, judgement: Path) -> None:
+    """Write the table as tab-separated values, and targets and recommendation as JSON."""
+    summary.table.to_csv(table, sep="\t", index=False, float_format="%.6g", na_rep="nan")
+    record = {
+        "model": summary.model,
+        "targets": summary.targets,
+        "recommended": summary.recommendation.scheme,
+        "reason": summary.recommendation.reason,
+    }
+    write_record(judgement, record)
+
+
+def read_summary(table: Path, judgement: Path) -> Summary:
+    """Read what `write_summary` wrote."""
+    record = read_record(judgement)
+    return Summary(
+        record["model"],
+        pd.read_csv(table, sep="\t", dtype={"ios": str, "macos": str}),
+        record["targets"],
+        Recommendation(record["recommended"], record["reason"]),
+    )
+
+
+def fidelity_of(table: pd.DataFrame) -> tuple[str, str]:
+    """Return the column that tells most about a model's fidelity, and its name for people."""
+    return next(((column, title) for column, title in FIDELITY if table[column].notna().any()), FIDELITY[-1])
+
+
+def limit_of(column: str, summary: Summary) -> float | None:
+    """Return the limit that the targets set for a column, if they do; a drop in accuracy counts for the accuracy."""
+    for key, limit in summary.targets.items():
+        if TARGETS[key].figure == column:
+            return limit
+        if key == "max_accuracy_drop" and column == "accuracy":
+            return float(summary.table.loc[summary.table["scheme"] == FLOAT, "accuracy"].iloc[0]) - limit
+    return None

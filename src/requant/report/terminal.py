@@ -1,0 +1,57 @@
+"""The short table that is printed when the workflow is done."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from requant.errors import RequantError
+from requant.report.summary import FLOAT, Summary, fidelity_of, read_summary
+
+_SHOWN = {"psnr_db": "PSNR dB", "accuracy": "accuracy", "agreement": "agreement", "snr_db": "SNR dB"}
+
+
+def print_summaries(results: Path) -> None:
+    """Print a table per model, and the path of the page.
+
+    Raises:
+        RequantError: if there are no results.
+    """
+    tables = sorted(results.glob("*/summary.tsv"))
+    if not tables:
+        raise RequantError(f"there is no summary in {results}. Make them: snakemake --cores all")
+    for table in tables:
+        print(short_table(read_summary(table, table.with_name("judgement.json"))))
+    page = results / "report" / "index.html"
+    if page.exists():
+        print(f"The report: {page}")
+
+
+def short_table(summary: Summary) -> str:
+    """Return a model's table for a terminal: the float model, the best variant of each bit width, and the advice.
+
+    The best variant of a bit width is the one of greatest fidelity.
+    """
+    column, _ = fidelity_of(summary.table)
+    variants = summary.table[summary.table["scheme"] != FLOAT]
+    order = variants.sort_values(["bits", column, "size_mb"], ascending=[False, False, True])
+    best = order.drop_duplicates("bits")
+    rows = pd.concat([summary.table[summary.table["scheme"] == FLOAT], best])
+    lines = [f"{summary.model}: the best variant at each bit width"]
+    lines.append(f"  {'variant':<20}{'MB':>8}{'smaller':>10}{_SHOWN[column]:>12}  runs on")
+    for _, row in rows.iterrows():
+        mark = " <- ship this" if row["recommended"] else ""
+        systems = f"iOS {row['ios']}, macOS {row['macos']}"
+        lines.append(
+            f"  {row['scheme']:<20}{row['size_mb']:>8.2f}{row['ratio']:>9.1f}x{_figure(row[column], column):>12}"
+            f"  {systems}{mark}"
+        )
+    return "\n".join([*lines, f"  {summary.recommendation.reason}", ""])
+
+
+def _figure(value: float, column: str) -> str:
+    if math.isinf(value):
+        return "equal"
+    return f"{100 * value:.1f} %" if column in ("accuracy", "agreement") else f"{value:.1f}"

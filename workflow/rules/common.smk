@@ -1,0 +1,141 @@
+# What all rules share: the checked configuration, the wildcards, the input functions.
+
+import re
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from requant.configuration import ModelSettings, read_models, require_unique_keys, require_valid
+from requant.coreml.kind import Kind
+from requant.errors import RequantError
+from requant.evaluate.data import data_files
+from requant.fingerprint import fingerprint
+from requant.quantize.custom import split_reference
+from requant.quantize.scheme import PATTERN, Scheme, require_storable
+
+SCHEMA = Path(workflow.current_basedir) / "../schemas/config.schema.yaml"
+
+
+def checked_models() -> dict[str, ModelSettings]:
+    """Return the settings of all models, or stop before any job with one message for the user."""
+    try:
+        for configfile in workflow.configfiles:
+            require_unique_keys(Path(configfile))
+        require_valid(config, yaml.safe_load(SCHEMA.read_text()))
+        return read_models(config)
+    except RequantError as error:
+        raise WorkflowError(str(error)) from None
+
+
+MODELS = checked_models()
+validate(config, schema=str(SCHEMA))
+
+# Scripts import the library, which neither the triggers nor the cache of Snakemake look at: its digest is a parameter.
+COREML = ["records.py", "coreml"]
+CODE = {
+    "originals": fingerprint("originals.py", libraries=()),
+    "convert": fingerprint(*COREML, "convert"),
+    "quantize": fingerprint(*COREML, "quantize"),
+    "predict": fingerprint(
+        *COREML,
+        "runtime",
+        "evaluate/data.py",
+        "evaluate/outputs.py",
+        libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow"),
+    ),
+    "evaluate": fingerprint("evaluate", libraries=("numpy", "scikit-image")),
+    "report": fingerprint("evaluate", "report", libraries=("matplotlib", "pandas", "pillow")),
+}
+
+
+wildcard_constraints:
+    model="|".join(re.escape(name) for name in sorted(MODELS, key=len, reverse=True)),
+    scheme=PATTERN,
+    variant=f"float|{PATTERN}",
+    suffix=r"mlmodel|mlpackage\.zip",
+
+
+def settings(wildcards) -> ModelSettings:
+    return MODELS[wildcards.model]
+
+
+def suffix_of(model: str) -> str:
+    """Return the ending of the one file that carries a model."""
+    return MODELS[model].kind.suffix.removeprefix(".")
+
+
+def float_path(model: str) -> str:
+    return f"results/{model}/float/{model}.{suffix_of(model)}"
+
+
+def variant_path(model: str, variant: str) -> str:
+    """Return the delivered file of a variant, or the float model for the variant `float`."""
+    if variant == "float":
+        return float_path(model)
+    return f"results/{model}/variants/{model}_{variant}.{suffix_of(model)}"
+
+
+def float_model(wildcards) -> str:
+    """Return the float model, the only model that any variant is made from.
+
+    A scheme that the kind of model can't store, or the ending of the other kind, is refused here: before any job.
+    """
+    model = settings(wildcards)
+    try:
+        require_storable(Scheme.parse(wildcards.scheme), model.kind)
+    except RequantError as error:
+        raise WorkflowError(f"models.{model.name}: {error}") from None
+    if f".{wildcards.suffix}" != model.kind.suffix:
+        raise WorkflowError(
+            f"models.{model.name}: a model of kind {model.kind} is written as *{model.kind.suffix}, not as "
+            f"*.{wildcards.suffix}."
+        )
+    return float_path(model.name)
+
+
+def custom_function_file(wildcards) -> list[str]:
+    """Return the file of the user's function, which the variants of the mode custom_lut hang on."""
+    reference = custom_function(wildcards)
+    return [str(split_reference(reference)[0])] if reference else []
+
+
+def custom_function(wildcards) -> str:
+    """Return `file.py:function` for the mode custom_lut below 16 bits, nothing for any other scheme."""
+    scheme = Scheme.parse(wildcards.scheme)
+    if scheme.mode != "custom_lut" or scheme.bits == 16:
+        return ""
+    return settings(wildcards).custom_lut or ""
+
+
+def original_files(wildcards) -> list[str]:
+    return [str(path) for path in settings(wildcards).locked_files]
+
+
+def evaluation_files(wildcards) -> list[str]:
+    try:
+        return [str(path) for path in data_files(settings(wildcards).data)]
+    except RequantError as error:
+        raise WorkflowError(f"models.{wildcards.model}: {error}") from None
+
+
+def variants_of(model: str) -> list[str]:
+    """Return the float model and all configured schemes, the rows of a model's table."""
+    return ["float", *map(str, MODELS[model].schemes)]
+
+
+def configured_variants() -> list[str]:
+    return [variant_path(name, str(scheme)) for name, model in MODELS.items() for scheme in model.schemes]
+
+
+def configured_packages() -> list[str]:
+    return [path.removesuffix(".zip") for path in configured_variants() if path.endswith(".mlpackage.zip")]
+
+
+def evaluations(wildcards) -> list[str]:
+    return [f"results/{wildcards.model}/evaluation/{wildcards.model}_{v}.json" for v in variants_of(wildcards.model)]
+
+
+def all_outputs(wildcards) -> list[str]:
+    return [f"results/{wildcards.model}/outputs/{wildcards.model}_{v}.npz" for v in variants_of(wildcards.model)]

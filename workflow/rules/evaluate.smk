@@ -1,0 +1,47 @@
+rule data:
+    """Write down which evaluation data a model has, by digest."""
+    input:
+        evaluation_files,
+    output:
+        "results/{model}/data.json",
+    log:
+        "results/{model}/logs/data.log",
+    params:
+        data=lambda wildcards: str(settings(wildcards).data or ""),
+        code=CODE["originals"],
+    script:
+        "../../scripts/data.py"
+
+
+rule predict:
+    """Run the delivered file of a variant, or the float model, on the evaluation data."""
+    input:
+        model=lambda wildcards: variant_path(wildcards.model, wildcards.variant),
+        data="results/{model}/data.json",
+    output:
+        "results/{model}/outputs/{model}_{variant}.npz",
+    log:
+        "results/{model}/logs/predict_{variant}.log",
+    params:
+        data=lambda wildcards: str(settings(wildcards).data or ""),
+        code=CODE["predict"],
+    script:
+        "../../scripts/predict.py"
+
+
+rule evaluate:
+    """Judge a variant: size, stored bits, systems that run it, and its outputs against the float model's."""
+    input:
+        model=lambda wildcards: variant_path(wildcards.model, wildcards.variant),
+        audit=lambda wildcards: variant_path(wildcards.model, wildcards.variant) + ".json",
+        outputs="results/{model}/outputs/{model}_{variant}.npz",
+        reference="results/{model}/outputs/{model}_float.npz",
+        original="results/{model}/original.json",
+    output:
+        "results/{model}/evaluation/{model}_{variant}.json",
+    log:
+        "results/{model}/logs/evaluate_{variant}.log",
+    params:
+        code=CODE["evaluate"],
+    script:
+        "../../scripts/evaluate.py"

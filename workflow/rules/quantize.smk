@@ -1,0 +1,28 @@
+rule quantize:
+    """Quantize the float model by one scheme, as kmeans_4, and audit what the file really stores."""
+    input:
+        model=float_model,
+        custom=custom_function_file,
+    output:
+        model="results/{model}/variants/{model}_{scheme}.{suffix}",
+        audit="results/{model}/variants/{model}_{scheme}.{suffix}.json",
+    log:
+        "results/{model}/logs/quantize_{scheme}.{suffix}.log",
+    params:
+        scheme=lambda wildcards: wildcards.scheme,
+        custom=custom_function,
+        code=CODE["quantize"],
+    script:
+        "../../scripts/quantize.py"
+
+
+rule package:
+    """Lay out the .mlpackage folder of an ML Program variant, for Xcode."""
+    input:
+        "results/{model}/variants/{model}_{scheme}.mlpackage.zip",
+    output:
+        directory("results/{model}/variants/{model}_{scheme}.mlpackage"),
+    log:
+        "results/{model}/logs/package_{scheme}.log",
+    shell:
+        "requant unpack {input} {output} 2> {log}"

@@ -1,0 +1,83 @@
+rule summarize:
+    """Write the table of a model's variants and recommend one."""
+    input:
+        evaluations,
+    output:
+        table=report(
+            "results/{model}/summary.tsv",
+            caption="../report/summary.rst",
+            category="{model}",
+            labels={"result": "table of all variants"},
+        ),
+        judgement="results/{model}/judgement.json",
+    log:
+        "results/{model}/logs/summarize.log",
+    params:
+        targets=lambda wildcards: settings(wildcards).targets,
+        code=CODE["report"],
+    script:
+        "../../scripts/summarize.py"
+
+
+rule plot:
+    """Draw size against fidelity, with every mode."""
+    input:
+        table="results/{model}/summary.tsv",
+        judgement="results/{model}/judgement.json",
+    output:
+        report(
+            "results/{model}/fidelity.svg",
+            caption="../report/fidelity.rst",
+            category="{model}",
+            labels={"result": "size against fidelity"},
+        ),
+    log:
+        "results/{model}/logs/plot.log",
+    params:
+        code=CODE["report"],
+    script:
+        "../../scripts/plot.py"
+
+
+rule sheet:
+    """Show the outputs of all variants side by side."""
+    input:
+        evaluations=evaluations,
+        outputs=all_outputs,
+        judgement="results/{model}/judgement.json",
+        model=lambda wildcards: float_path(wildcards.model),
+        data="results/{model}/data.json",
+    output:
+        report(
+            "results/{model}/sheet.png",
+            caption="../report/sheet.rst",
+            category="{model}",
+            labels={"result": "outputs side by side"},
+        ),
+    log:
+        "results/{model}/logs/sheet.log",
+    params:
+        data=lambda wildcards: str(settings(wildcards).data or ""),
+        code=CODE["report"],
+    script:
+        "../../scripts/sheet.py"
+
+
+rule page:
+    """Write the report: one self-contained page for all models."""
+    input:
+        originals=expand("results/{model}/original.json", model=MODELS),
+        data=expand("results/{model}/data.json", model=MODELS),
+        tables=expand("results/{model}/summary.tsv", model=MODELS),
+        judgements=expand("results/{model}/judgement.json", model=MODELS),
+        plots=expand("results/{model}/fidelity.svg", model=MODELS),
+        sheets=expand("results/{model}/sheet.png", model=MODELS),
+    output:
+        "results/report/index.html",
+    log:
+        "results/report/page.log",
+    params:
+        models={name: str(model.kind) for name, model in MODELS.items()},
+        code=CODE["report"],
+    script:
+        "../../scripts/page.py"
