@@ -107,8 +107,8 @@ def _explain(problem: Any) -> str:
     if problem.validator == "additionalProperties":
         unknown = sorted(str(key) for key in problem.instance if key not in known)
         return f"unknown key {', '.join(map(repr, unknown))}; known are {', '.join(known)}"
-    if problem.validator == "propertyNames":
-        return f"{problem.instance!r} {problem.schema.get('description', 'is not a valid name')}"
+    if problem.validator == "pattern":
+        return f"{problem.instance!r} {problem.schema['description']}"
     if problem.validator == "required":
         return f"the key {problem.message.split(' ')[0]} is missing"
     if problem.validator in ("anyOf", "oneOf"):

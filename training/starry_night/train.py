@@ -65,7 +65,7 @@ def train(
 ) -> None:
     """Run one phase: Adam with cosine decay; the figures on held-out photographs are printed on the way."""
     optimizer = torch.optim.Adam(student.parameters())
-    rate = 3e-3 if blockwise else 7e-4
+    rate = 3e-3 if blockwise else 1e-4
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     start = time.monotonic()
     for step in range(1, steps + 1):
@@ -93,8 +93,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, required=True, help="the teacher's ONNX file")
     parser.add_argument("--weights", type=Path, required=True, help="where to write the student's weights (.npz)")
-    parser.add_argument("--blockwise-steps", type=int, default=1500)
-    parser.add_argument("--end-to-end-steps", type=int, default=2400)
+    parser.add_argument("--blockwise-steps", type=int, default=1800)
+    parser.add_argument("--end-to-end-steps", type=int, default=800)
     parser.add_argument("--side", type=int, default=160, help="pixels of a training crop")
     options = parser.parse_args()
     torch.manual_seed(SEED)

@@ -64,12 +64,12 @@ class WeightFileWriter:
 
     def add(self, blob: Blob) -> int:
         """Append a blob and return the offset by which a program names it."""
-        offset = self._size
+        padding = -self._size % ALIGNMENT
+        offset = self._size + padding
         start = offset + ALIGNMENT
         record = _RECORD.pack(_SENTINEL, BLOB_TYPES[blob.data_type], len(blob.data), start, blob.unused_bits)
-        padding = -len(blob.data) % ALIGNMENT
-        self._parts += [record, blob.data, bytes(padding)]
-        self._size = start + len(blob.data) + padding
+        self._parts += [bytes(padding), record, blob.data]
+        self._size = start + len(blob.data)
         self._count += 1
         return offset
 

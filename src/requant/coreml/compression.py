@@ -37,7 +37,7 @@ def decompress(operation: str, parts: Parts, name: str) -> NDArray[Any]:
         return _shift_scale(parts)
     if operation == "constexpr_lut_to_dense":
         return _grouped_lookup(parts) if np.ndim(parts["lut"]) > 1 else _lookup(parts)
-    if operation == "constexpr_sparse_to_dense" and "shape" in parts:
+    if operation == "constexpr_sparse_to_dense":
         return _sparse(parts)
     raise RequantError(f"the tensor {name} is stored as {operation}, which requant can't read yet.")
 
@@ -106,8 +106,10 @@ def _grouped_lookup(parts: Parts) -> NDArray[Any]:
 
 
 def _sparse(parts: Parts) -> NDArray[Any]:
-    shape = tuple(int(size) for size in parts["shape"])
-    mask = unpack(parts["mask"].tobytes(), int(np.prod(shape)), 1, "least significant first").astype(bool)
-    dense = np.zeros(mask.size, parts["nonzero_data"].dtype)
-    dense[mask] = parts["nonzero_data"]
-    return dense.reshape(shape)
+    mask = parts["mask"]
+    if "shape" in parts:  # iOS 16's form has the mask packed into bytes
+        shape = tuple(int(size) for size in parts["shape"])
+        mask = unpack(mask.tobytes(), int(np.prod(shape)), 1, "least significant first").reshape(shape)
+    dense = np.zeros(mask.shape, parts["nonzero_data"].dtype)
+    dense[mask.astype(bool)] = parts["nonzero_data"]
+    return dense

@@ -180,10 +180,12 @@ def unpack_package(model: Model, folder: Path) -> None:
     """Lay out the `.mlpackage` folder that Xcode takes; an older one in its place is replaced.
 
     Raises:
-        RequantError: if the model is a NeuralNetwork, which needs no package.
+        RequantError: if the model is a NeuralNetwork, which needs no package, or the folder's name is not that of one.
     """
     if model.kind is not Kind.ML_PROGRAM:
         raise RequantError(f"{model.path} is a NeuralNetwork: its .mlmodel file is what Xcode takes.")
+    if folder.suffix != ".mlpackage":
+        raise RequantError(f"{folder} is not the name of a package: it has to end in .mlpackage.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     for name, data in package_members(model).items():

@@ -19,7 +19,7 @@ from requant.coreml.packing import unpack
 from requant.coreml.weights import Form, StoredWeight
 from requant.errors import RequantError
 
-Layout = tuple[tuple[int, ...], int]  # shape and axis of the output channels
+Layout = tuple[tuple[int, ...], int | None]  # shape and axis of the output channels
 
 _RECURRENT_MATRICES = {"WeightMatrix": "inputVectorSize", "RecursionMatrix": "outputVectorSize"}
 
@@ -32,16 +32,21 @@ class WeightField:
         name: the layer's name and the field's, as `conv1.weights`.
         params: the message itself, which may be changed where the spec is a copy.
         shape: of the tensor; (size,) where the format does not say more.
-        axis: the axis of the output channels, along which linear quantization has its scales.
+        axis: the axis of the output channels, along which linear quantization has its scales; None where Core ML takes
+            one scale for the whole tensor.
         quantizable: whether it is a weight in the narrow sense. Biases, normalization parameters and peepholes are
             not: Core ML computes with them in float, and they are small.
+        layer: the name of the layer.
+        kind: the type of the layer, as `convolution`.
     """
 
     name: str
     params: Any
     shape: tuple[int, ...]
-    axis: int
+    axis: int | None
     quantizable: bool
+    layer: str = ""
+    kind: str = ""
 
 
 def network_of(spec: Any) -> Any:
@@ -71,7 +76,7 @@ def weight_fields(spec: Any) -> list[WeightField]:
             continue
         params = getattr(layer, kind)
         for path, message in _weight_messages(params, ""):
-            if element_count(message) or message.rawValue:
+            if element_count(message) or message.rawValue or message.int8RawValue:
                 fields.append(_weight_field(layer.name or kind, kind, params, path, message))
     return fields
 
@@ -93,9 +98,9 @@ def _weight_field(layer_name: str, kind: str, params: Any, path: str, message: A
     layout = _layout(kind, params, path)
     name = f"{layer_name}.{path}"
     if layout is None:
-        return WeightField(name, message, (_size_of(message),), 0, quantizable=False)
+        return WeightField(name, message, (_size_of(message),), 0, quantizable=False, layer=layer_name, kind=kind)
     shape, axis = layout
-    return WeightField(name, message, shape, axis, quantizable=True)
+    return WeightField(name, message, shape, axis, quantizable=True, layer=layer_name, kind=kind)
 
 
 def _layout(kind: str, params: Any, path: str) -> Layout | None:
@@ -113,27 +118,20 @@ def _layout(kind: str, params: Any, path: str) -> Layout | None:
 def _convolution(params: Any) -> Layout:
     kernel = tuple(params.kernelSize) or (3, 3)
     if params.isDeconvolution:
-        return (params.kernelChannels, params.outputChannels // max(params.nGroups, 1), *kernel), 1
+        groups = max(params.nGroups, 1)
+        return (params.kernelChannels, params.outputChannels // groups, *kernel), None if groups > 1 else 1
     return (params.outputChannels, params.kernelChannels, *kernel), 0
 
 
-def _convolution3d(params: Any) -> Layout:
-    kernel = (params.kernelDepth, params.kernelHeight, params.kernelWidth)
-    groups = max(params.nGroups, 1)
-    if params.isDeconvolution:
-        return (params.inputChannels, params.outputChannels // groups, *kernel), 1
-    return (params.outputChannels, params.inputChannels // groups, *kernel), 0
-
-
+# Not here: convolution3d, for which Core ML takes no quantized weights.
 _LAYOUTS: dict[str, tuple[str, Callable[[Any], Layout]]] = {
     "convolution": ("weights", _convolution),
-    "convolution3d": ("weights", _convolution3d),
     "innerProduct": ("weights", lambda p: ((p.outputChannels, p.inputChannels), 0)),
     "embedding": ("weights", lambda p: ((p.outputChannels, p.inputDim), 0)),
     "embeddingND": ("weights", lambda p: ((p.embeddingSize, p.vocabSize), 0)),
     "batchedMatmul": ("weights", lambda p: ((p.weightMatrixSecondDimension, p.weightMatrixFirstDimension), 0)),
-    "loadConstant": ("data", lambda p: ((int(np.prod(p.shape)),), 0)),
-    "loadConstantND": ("data", lambda p: ((int(np.prod(p.shape)),), 0)),
+    "loadConstant": ("data", lambda p: ((int(np.prod(p.shape)),), None)),
+    "loadConstantND": ("data", lambda p: ((int(np.prod(p.shape)),), None)),
 }
 
 
@@ -144,7 +142,7 @@ def element_count(params: Any) -> int:
 
 def _size_of(params: Any) -> int:
     bits = params.quantization.numberOfBits
-    return element_count(params) or (len(params.rawValue) * 8 // bits if bits else 0)
+    return element_count(params) or len(params.int8RawValue) or (len(params.rawValue) * 8 // bits if bits else 0)
 
 
 def stored_form(params: Any) -> tuple[Form, int]:
@@ -183,7 +181,10 @@ def decode(field: WeightField) -> NDArray[np.float32]:
 def _decode_codes(field: WeightField) -> NDArray[np.float32]:
     quantization = field.params.quantization
     count = int(np.prod(field.shape))
-    codes = unpack(field.params.rawValue, count, quantization.numberOfBits, "most significant first")
+    if field.params.int8RawValue:  # of a layer with int8DynamicQuantize
+        codes: NDArray[Any] = np.frombuffer(field.params.int8RawValue, np.int8)
+    else:
+        codes = unpack(field.params.rawValue, count, quantization.numberOfBits, "most significant first")
     if quantization.WhichOneof("QuantizationType") == "lookupTableQuantization":
         table = np.array(quantization.lookupTableQuantization.floatValue, np.float32)
         return table[codes].reshape(field.shape)
@@ -194,7 +195,7 @@ def _decode_codes(field: WeightField) -> NDArray[np.float32]:
 
 
 def _per_channel(values: NDArray[np.float32], field: WeightField) -> NDArray[np.float32]:
-    if values.size == 1:
+    if values.size == 1 or field.axis is None:
         return values.reshape((1,) * len(field.shape))
     return values.reshape([-1 if axis == field.axis else 1 for axis in range(len(field.shape))])
 
@@ -220,7 +221,8 @@ def _stored_bytes(params: Any) -> int:
         + len(quantization.linearQuantization.bias)
         + len(quantization.lookupTableQuantization.floatValue)
     )
-    return 4 * (len(params.floatValue) + tables) + len(params.float16Value) + len(params.rawValue)
+    codes = len(params.float16Value) + len(params.rawValue) + len(params.int8RawValue)
+    return 4 * (len(params.floatValue) + tables) + codes
 
 
 def set_float32(params: Any, values: NDArray[np.float32]) -> None:

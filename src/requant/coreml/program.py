@@ -17,7 +17,7 @@ from requant.coreml.blob import read_blob
 from requant.coreml.compression import decompress, form_of
 from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import DATA_FOLDER, Model
-from requant.coreml.packing import unpack
+from requant.coreml.packing import packed_size, unpack
 from requant.coreml.weights import StoredWeight
 from requant.errors import RequantError
 
@@ -182,7 +182,10 @@ def stored_weights(model: Model) -> list[StoredWeight]:
         owners = _owners(block)
         sizes: Counter[str] = Counter()
         for operation in filter(is_constant, walk_operations(block)):
-            sizes[_root(operation_name(operation), owners)] += blob_bytes(operation, model)
+            name = operation_name(operation)
+            sizes[_root(name, owners)] += blob_bytes(operation, model)
+            if operation.type != "const" or name in owners:
+                sizes[_root(name, owners)] += _small_parts_bytes(operation)
         for operation in filter(is_constant, walk_operations(block)):
             name = operation_name(operation)
             if name not in owners and sizes[name] and _is_float(known[name]):
@@ -224,12 +227,27 @@ def _is_float(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
-def blob_values(operation: Any) -> list[Any]:
-    """Return the values of an operation that lie in the weight file."""
+def _small_parts_bytes(operation: Any) -> int:
+    """Return how many bytes the tables, scales and offsets take that lie in the program itself, for they are small."""
+    numbers = {"FLOAT16": 16, "FLOAT32": 32, "INT8": 8, "UINT8": 8, **SUB_BYTE_BITS}
+    return sum(
+        packed_size(int(np.prod(shape_of(value.type))), numbers.get(data_type(value.type), 0))
+        for value in own_values(operation)
+        if value.WhichOneof("value") == "immediateValue" and value.type.WhichOneof("type") == "tensorType"
+    )
+
+
+def own_values(operation: Any) -> list[Any]:
+    """Return the values that an operation itself holds: its attributes and its inputs that are values, not names."""
     values = [operation.attributes[key] for key in sorted(operation.attributes)]
     for key in sorted(operation.inputs):
         values += [b.value for b in operation.inputs[key].arguments if b.WhichOneof("binding") == "value"]
-    return [value for value in values if value.WhichOneof("value") == "blobFileValue"]
+    return values
+
+
+def blob_values(operation: Any) -> list[Any]:
+    """Return the values of an operation that lie in the weight file."""
+    return [value for value in own_values(operation) if value.WhichOneof("value") == "blobFileValue"]
 
 
 def blob_bytes(operation: Any, model: Model) -> int:

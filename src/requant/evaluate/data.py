@@ -11,14 +11,16 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from requant.coreml.description import Feature
 from requant.errors import RequantError
 from requant.originals import sha256
+
+if TYPE_CHECKING:  # the workflow lists data files each time it is read, and should not wait for coremltools
+    from requant.coreml.description import Feature
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 SYNTHETIC_SAMPLES = 8

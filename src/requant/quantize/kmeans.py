@@ -103,15 +103,17 @@ def _optimal_start(points: _Points, clusters: int) -> NDArray[np.intp]:
     groups = _group_edges(points, max(GROUPS, 2 * clusters))
     count, total, squares = points.count[groups], points.total[groups], points.squares[groups]
     size = len(groups)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cost = squares - squares[:, None] - (total - total[:, None]) ** 2 / (count - count[:, None])
-    cost[np.tril_indices(size)] = np.inf
-    best = cost[0].copy()
+    with np.errstate(divide="ignore", invalid="ignore"):  # cost[j, i]: the error of the groups from i to j as one
+        cost = squares[:, None] - squares - (total[:, None] - total) ** 2 / (count[:, None] - count)
+    cost[np.triu_indices(size)] = np.inf
+    best = cost[:, 0].copy()
     choices = np.zeros((clusters, size), np.intp)
+    candidates = np.empty_like(cost)
+    rows = np.arange(size)
     for cluster in range(1, clusters):
-        candidates = best[:, None] + cost
-        choices[cluster] = candidates.argmin(axis=0)
-        best = candidates[choices[cluster], np.arange(size)]
+        np.add(cost, best, out=candidates)
+        choices[cluster] = candidates.argmin(axis=1)
+        best = candidates[rows, choices[cluster]]
     edge = size - 1
     edges = [edge]
     for cluster in range(clusters - 1, -1, -1):

@@ -28,8 +28,9 @@ LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 def quantize_network(model: Model, scheme: Scheme, table_function: TableFunction | None) -> Model:
     """Return a NeuralNetwork with its weights stored as a scheme says.
 
-    At 16 bits all numbers become float16, but a tensor with a number beyond float16's range (65504) stays float32.
-    Below, the weights of layers are quantized; biases and parameters of normalizations stay in float.
+    At 16 bits all numbers become float16, but a layer with a number beyond float16's range (65504) stays float32, for
+    Core ML refuses a layer of both, and so does a custom layer, whose own code reads its weights. Below, the weights of
+    layers are quantized; biases and parameters of normalizations stay in float.
 
     Args:
         model: a NeuralNetwork with float32 weights; it is not changed.
@@ -45,23 +46,37 @@ def quantize_network(model: Model, scheme: Scheme, table_function: TableFunction
             f"{model.path} is an updatable model: Core ML trains its weights on the device, in float32. It can't be "
             "quantized."
         )
-    for field in weight_fields(spec):
-        weights = decode(field)
-        if not np.isfinite(weights).all():
+    fields = weight_fields(spec)
+    weights = [decode(field) for field in fields]
+    for field, numbers in zip(fields, weights, strict=True):
+        if not np.isfinite(numbers).all():
             raise RequantError(f"{model.path}: the weights {field.name} hold numbers that are not finite.")
-        if scheme.bits == FLOAT16_BITS:
-            if np.abs(weights).max() <= LARGEST_FLOAT16:
-                set_float16(field.params, weights)
-        elif field.quantizable:
-            _store(field, weights, scheme, table_function)
+    if scheme.bits == FLOAT16_BITS:
+        _store_float16(fields, weights)
+    else:
+        for field, numbers in zip(fields, weights, strict=True):
+            if field.quantizable:
+                _store(field, numbers, scheme, table_function)
     version = FLOAT16_WEIGHTS if scheme.bits == FLOAT16_BITS else QUANTIZED_WEIGHTS
     spec.specificationVersion = max(spec.specificationVersion, version)
     return dataclasses.replace(model, spec=spec)
 
 
+def _store_float16(fields: list[WeightField], weights: list[NDArray[np.float32]]) -> None:
+    stay = {
+        field.layer
+        for field, numbers in zip(fields, weights, strict=True)
+        if field.kind == "custom" or np.abs(numbers).max() > LARGEST_FLOAT16
+    }
+    for field, numbers in zip(fields, weights, strict=True):
+        if field.layer not in stay:
+            set_float16(field.params, numbers)
+
+
 def _store(field: WeightField, weights: NDArray[np.float32], scheme: Scheme, function: TableFunction | None) -> None:
     if function is None:
-        store_linear(field.params, LINEAR[scheme.mode](weights, scheme.bits, field.axis), scheme.bits)
+        channels, axis = (weights.reshape(1, -1), 0) if field.axis is None else (weights, field.axis)
+        store_linear(field.params, LINEAR[scheme.mode](channels, scheme.bits, axis), scheme.bits)
     else:
         store_lookup_table(field.params, function(scheme.bits, weights), scheme.bits)
 

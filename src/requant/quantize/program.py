@@ -27,6 +27,7 @@ from requant.coreml.program import (
     data_type,
     functions,
     operation_name,
+    own_values,
     value_of,
     walk_operations,
 )
@@ -234,13 +235,10 @@ def with_new_weight_file(model: Model) -> Model:
 
 
 def _large_values(operation: Any) -> list[Any]:
-    values = [operation.attributes[key] for key in sorted(operation.attributes)]
-    for key in sorted(operation.inputs):
-        values += [b.value for b in operation.inputs[key].arguments if b.WhichOneof("binding") == "value"]
     in_file = (*FLOATS, "UINT8", "INT8", *SUB_BYTE_BITS)
     return [
         value
-        for value in values
+        for value in own_values(operation)
         if value.WhichOneof("value") == "immediateValue"
         and data_type(value.type) in in_file
         and _count(value) >= SMALLEST_BLOB
@@ -295,16 +293,7 @@ def _require_same_meaning(block: Any, old: int, new: int, model: Model) -> None:
             )
 
 
-# Operations whose parameters or results a later operator set defines otherwise: specification version of the change
-# (coremltools' converters/mil/mil/ops/defs, iOS16 and iOS17; those where only types were added are not listed).
-CHANGED_OPERATIONS = {
-    "crop_resize": 8,
-    "gather": 7,
-    "gather_along_axis": 7,
-    "gather_nd": 7,
-    "non_maximum_suppression": 8,
-    "resample": 8,
-    "resize": 8,
-    "reverse_sequence": 8,
-    "topk": 7,
-}
+# Operations that lost a parameter in a later operator set: specification version of the change. All others only gained
+# types, or optional parameters whose defaults mean what was meant before (coremltools 9.0, the operations registered in
+# converters/mil/mil/ops/defs).
+CHANGED_OPERATIONS = {"crop_resize": 8, "non_maximum_suppression": 8}

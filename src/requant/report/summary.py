@@ -22,7 +22,7 @@ from requant.quantize.scheme import Scheme
 from requant.records import read_record, write_record
 
 FLOAT = "float"
-# The columns of summary.tsv and what they hold; documented for users in docs/summary.md.
+# The columns of summary.tsv and what they hold; documented for users in docs/results.md.
 COLUMNS: dict[str, str] = {
     "model": "name of the model in the configuration",
     "scheme": "what was done to the weights, as kmeans_4; float for the float model",

@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from requant.configuration import read_models, require_unique_keys, require_valid
+from requant.coreml.kind import Kind
+from requant.errors import RequantError
+from requant.quantize.scheme import SCHEMES
+
+REPOSITORY = Path(__file__).parents[1]
+SCHEMA = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
+NETWORK = "models_original/starry_night.mlmodel"
+PROGRAM = "models_original/digits.mlpackage"
+
+
+@pytest.fixture(autouse=True)
+def _in_repository(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+
+
+def read(**models):
+    config = {"models": models}
+    require_valid(config, SCHEMA)
+    return read_models(config)
+
+
+def test_the_shipped_configuration_is_valid():
+    require_unique_keys(REPOSITORY / "config/config.yaml")
+    models = read(**yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())["models"])
+    assert models["starry_night"].kind is Kind.NEURAL_NETWORK
+    assert models["digits"].kind is Kind.ML_PROGRAM
+
+
+def test_without_modes_a_model_gets_all_that_its_kind_can_store():
+    schemes = read(mine={"original": PROGRAM})["mine"].schemes
+    wanted = {(m, b) for m, bits in SCHEMES[Kind.ML_PROGRAM].items() for b in bits if m != "custom_lut"}
+    assert {(scheme.mode, scheme.bits) for scheme in schemes} == wanted
+
+
+def test_a_function_adds_its_mode():
+    function = "config/lookup_tables/quantiles.py:quantiles"
+    modes = {scheme.mode for scheme in read(mine={"original": NETWORK, "custom_lut": function})["mine"].schemes}
+    assert "custom_lut" in modes
+
+
+def test_all_stands_for_the_bits_of_the_kind_and_lists_are_ordered():
+    models = read(
+        network={"original": NETWORK, "modes": {"linear": "all", "kmeans": [2, 8]}},
+        program={"original": PROGRAM, "modes": {"linear": "all"}},
+    )
+    assert [s.bits for s in models["network"].schemes] == [16, 8, 7, 6, 5, 4, 3, 2, 1, 8, 2]
+    assert [s.bits for s in models["program"].schemes] == [16, 8, 4]
+
+
+def test_a_package_has_all_its_files_as_locked_files():
+    files = read(mine={"original": PROGRAM})["mine"].locked_files
+    assert {f.name for f in files} == {"Manifest.json", "model.mlmodel", "weight.bin"}
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ({}, r"models: .*"),
+        ({"mine": {}}, "models.mine: the key 'original' is missing"),
+        ({"mine": {"original": NETWORK, "bits": 4}}, "models.mine: unknown key 'bits'; known are original, data"),
+        ({"mine": {"original": NETWORK, "modes": {"k-means": [4]}}}, "models.mine.modes: unknown key 'k-means'"),
+        ({"mine": {"original": NETWORK, "modes": {"kmeans": [9]}}}, "models.mine.modes.kmeans: .* list of bit widths"),
+        ({"mine": {"original": NETWORK, "modes": {"kmeans": []}}}, "models.mine.modes.kmeans"),
+        ({"mine": {"original": NETWORK, "modes": {"kmeans": [4, 4]}}}, "models.mine.modes.kmeans"),
+        ({"my model": {"original": NETWORK}}, "'my model' does not fit a file name"),
+        ({"../mine": {"original": NETWORK}}, "does not fit a file name"),
+        ({"mine": {"original": NETWORK, "targets": {"min_psrn": 30}}}, "unknown key 'min_psrn'; known are min_psnr"),
+        ({"mine": {"original": NETWORK, "targets": {"min_psnr": "high"}}}, "models.mine.targets.min_psnr"),
+        ({"mine": {"original": NETWORK, "targets": {"min_accuracy": 98}}}, "models.mine.targets.min_accuracy"),
+        ({"report": {"original": NETWORK}}, "this name is taken"),
+        ({"Mine": {"original": NETWORK}, "mine": {"original": NETWORK}}, "do not tell upper from lower case"),
+        ({"mine": {"original": PROGRAM, "modes": {"linear": [7]}}}, "ML Program has no linear at 7 bits"),
+        ({"mine": {"original": PROGRAM, "modes": {"linear_symmetric": "all"}}}, "has no mode linear_symmetric"),
+        ({"mine": {"original": NETWORK, "modes": {"custom_lut": [4]}}}, "wants a function of yours"),
+        ({"mine": {"original": NETWORK, "custom_lut": "nowhere.py:f"}}, "nowhere.py, which does not exist"),
+        ({"mine": {"original": NETWORK, "custom_lut": "quantiles"}}, "Write file.py:function"),
+        ({"mine": {"original": NETWORK, "data": "nowhere"}}, "evaluation data nowhere does not exist"),
+        ({"mine": {"original": "models_original/nothing.mlmodel"}}, "nothing.mlmodel does not exist"),
+        ({"mine": {"original": "models_original/README.md"}}, "is not locked"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_key(models, message):
+    with pytest.raises(RequantError, match=message):
+        read(**models)
+
+
+def test_all_problems_of_a_configuration_are_told_at_once():
+    with pytest.raises(RequantError) as told:
+        read(first={"bits": 4}, second={"original": NETWORK, "modez": {}})
+    assert "models.first" in str(told.value)
+    assert "models.second" in str(told.value)
+
+
+def test_a_model_that_stands_twice_is_found(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("models:\n  mine:\n    original: a.mlmodel\n  mine:\n    original: b.mlmodel\n")
+    with pytest.raises(RequantError, match=r"line 2: 'mine' is there twice"):
+        require_unique_keys(path)
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("models: [\n")
+    with pytest.raises(RequantError, match=r"config.yaml is not valid YAML"):
+        require_unique_keys(path)
+
+
+def test_every_key_is_explained():
+    text = (REPOSITORY / "config/README.md").read_text()
+    entry = SCHEMA["properties"]["models"]["additionalProperties"]["properties"]
+    for key in [*entry, *entry["targets"]["properties"], *entry["modes"]["properties"]]:
+        assert f"`{key}`" in text
