@@ -67,6 +67,7 @@ def test_a_package_has_all_its_files_as_locked_files():
         ({"mine": {"original": NETWORK, "modes": {"k-means": [4]}}}, "models.mine.modes: unknown key 'k-means'"),
         ({"mine": {"original": NETWORK, "modes": {"kmeans": [9]}}}, "models.mine.modes.kmeans: .* list of bit widths"),
         ({"mine": {"original": NETWORK, "modes": {"kmeans": []}}}, "models.mine.modes.kmeans"),
+        ({"mine": {"original": NETWORK, "modes": "kmeans"}}, "models.mine.modes: 'kmeans' is neither a table"),
         ({"mine": {"original": NETWORK, "modes": {"kmeans": [4, 4]}}}, "models.mine.modes.kmeans"),
         ({"my model": {"original": NETWORK}}, "'my model' does not fit a file name"),
         ({"../mine": {"original": NETWORK}}, "does not fit a file name"),
@@ -114,5 +115,5 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path):
 def test_every_key_is_explained():
     text = (REPOSITORY / "config/README.md").read_text()
     entry = SCHEMA["properties"]["models"]["additionalProperties"]["properties"]
-    for key in [*entry, *entry["targets"]["properties"], *entry["modes"]["properties"]]:
+    for key in [*entry, *entry["targets"]["properties"], *entry["modes"]["then"]["properties"]]:
         assert f"`{key}`" in text

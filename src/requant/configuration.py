@@ -111,7 +111,9 @@ def _explain(problem: Any) -> str:
         return f"{problem.instance!r} {problem.schema['description']}"
     if problem.validator == "required":
         return f"the key {problem.message.split(' ')[0]} is missing"
-    if problem.validator in ("anyOf", "oneOf"):
+    if problem.validator == "const":
+        return f"{problem.instance!r} is neither a table of bit widths by mode nor the word {ALL}"
+    if problem.validator == "anyOf":
         return f"{problem.instance!r} is not {problem.schema.get('description', 'valid')}"
     return str(problem.message)
 
@@ -166,15 +168,15 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
         lock.digest_of(original),
         data,
         custom_lut,
-        _schemes(entry.get("modes"), kind, custom_lut),
-        dict(entry.get("targets") or {}),
+        _schemes(entry.get("modes", ALL), kind, custom_lut),
+        dict(entry.get("targets", {})),
     )
 
 
-def _schemes(modes: Mapping[str, Any] | None, kind: Kind, custom_lut: str | None) -> tuple[Scheme, ...]:
-    """Return the schemes that the key `modes` asks for; without it, all that the kind of model can store."""
-    _require_function(custom_lut, wanted=modes is not None and "custom_lut" in modes)
-    if modes is None:
+def _schemes(modes: Mapping[str, Any] | str, kind: Kind, custom_lut: str | None) -> tuple[Scheme, ...]:
+    """Return the schemes that the key `modes` asks for; all that the kind of model can store for the word `all`."""
+    _require_function(custom_lut, wanted=not isinstance(modes, str) and "custom_lut" in modes)
+    if isinstance(modes, str):
         modes = {mode: ALL for mode in SCHEMES[kind] if mode != "custom_lut" or custom_lut}
     schemes = []
     for mode in (mode for mode in MODES if mode in modes):

@@ -24,13 +24,13 @@ def checked_models() -> dict[str, ModelSettings]:
         for configfile in workflow.configfiles:
             require_unique_keys(Path(configfile))
         require_valid(config, yaml.safe_load(SCHEMA.read_text()))
+        validate(config, schema=str(SCHEMA))  # fills in the defaults
         return read_models(config)
     except RequantError as error:
         raise WorkflowError(str(error)) from None
 
 
 MODELS = checked_models()
-validate(config, schema=str(SCHEMA))
 
 # Scripts import the library, which neither the triggers nor the cache of Snakemake look at: its digest is a parameter.
 COREML = ["records.py", "coreml"]

@@ -1,7 +1,8 @@
 rule data:
     """Write down which evaluation data a model has, by digest."""
     input:
-        evaluation_files,
+        files=evaluation_files,
+        verified=ancient("results/originals.txt"),
     output:
         "results/{model}/data.json",
     log:

@@ -16,6 +16,7 @@ from requant.report.colours import ACCENT, INK, MODE_STYLES
 from requant.report.summary import FLOAT, Summary, fidelity_of, limit_of
 
 RATIOS = ("accuracy", "agreement")
+WORST_SHOWN_DB = -10.0  # what is worse is noise, and would only flatten the rest
 # No date and no random identifiers, so that the same table gives the same file.
 _SVG: dict[Any, Any] = {"svg.hashsalt": "requant", "svg.fonttype": "path"}
 
@@ -31,11 +32,13 @@ def plot_fidelity(summary: Summary, path: Path) -> None:
         axes.set_xlabel("size of the delivered model (MB)")
         axes.set_ylabel(title)
         axes.set_xlim(left=0)
+        if column not in RATIOS:
+            axes.set_ylim(bottom=max(axes.get_ylim()[0], WORST_SHOWN_DB))
         if column in RATIOS:
             axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0))
         axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False, loc="best")
         figure.savefig(path, format="svg", metadata={"Date": None})
         plt.close(figure)
 

@@ -213,7 +213,7 @@ def _error_spread(model: str, reference: ModelOutputs, variants: Sequence[Varian
 
 
 def _rendered(figure: Any) -> Image.Image:
-    figure.set_dpi(110)
+    figure.set_dpi(120)
     figure.canvas.draw()
     picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
     plt.close(figure)

@@ -39,7 +39,8 @@ def short_table(summary: Summary) -> str:
     order = variants.sort_values(["bits", column, "size_mb"], ascending=[False, False, True])
     best = order.drop_duplicates("bits")
     rows = pd.concat([summary.table[summary.table["scheme"] == FLOAT], best])
-    lines = [f"{summary.model}: the best variant at each bit width"]
+    made_up = ", judged on inputs that are made up" if summary.table["synthetic"].any() else ""
+    lines = [f"{summary.model}: the best variant at each bit width{made_up}"]
     lines.append(f"  {'variant':<20}{'MB':>8}{'smaller':>10}{_SHOWN[column]:>12}  runs on")
     for _, row in rows.iterrows():
         mark = " <- ship this" if row["recommended"] else ""
