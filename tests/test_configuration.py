@@ -39,7 +39,7 @@ def test_without_modes_a_model_gets_all_that_its_kind_can_store():
 
 
 def test_a_function_adds_its_mode():
-    function = "config/lookup_tables/quantiles.py:quantiles"
+    function = "config/lookup_tables/panter_dite.py:panter_dite"
     modes = {scheme.mode for scheme in read(mine={"original": NETWORK, "custom_lut": function})["mine"].schemes}
     assert "custom_lut" in modes
 

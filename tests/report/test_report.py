@@ -1,5 +1,6 @@
 import html.parser
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,12 @@ def test_the_table_has_the_documented_columns_and_the_advice(summary):
     assert rows.loc["linear_16", "psnr_db"] == math.inf
     assert rows.loc["linear_8", "bits"] == 8
     assert not rows.loc["linear_4", "meets_targets"]
+
+
+def test_every_column_is_documented():
+    text = (Path(__file__).parents[2] / "docs/results.md").read_text()
+    for column, meaning in COLUMNS.items():
+        assert f"| `{column}` | {meaning} |" in text
 
 
 def test_the_table_comes_back_from_its_file(summary, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from requant.errors import RequantError
 from requant.evaluate.data import EvaluationData
 from requant.records import write_whole
 from requant.runtime import Runner
+
+PROGRESS_EVERY = 500  # samples between two lines in the log
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ def run_all(runner: Runner, data: EvaluationData) -> ModelOutputs:
     """
     collected: dict[str, list[Any]] = {feature.name: [] for feature in runner.outputs}
     for index, name in enumerate(data.names):
+        if index % PROGRESS_EVERY == 0:
+            logging.info("sample %d of %d", index + 1, len(data.names))
         try:
             outputs = runner.predict(data.inputs(index))
         except RequantError as error:
