@@ -23,6 +23,23 @@ SIDE = 256
 HALF_RANGE = 127.5
 
 
+def level_channels(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the parameters with all output channels of a normalized convolution on one level.
+
+    The normalization behind a convolution makes the scale of each of its channels arbitrary: training leaves them far
+    apart, and a lookup table, of which a tensor has one, would serve the loudest only. (Nagel et al. 2019,
+    arXiv:1906.04721, equalize for the same reason.) The level is a mean of the sixth power, between the RMS, which
+    counts for the error, and the greatest weight, which counts for the range; it is that of the loudest channel.
+    """
+    levelled = dict(weights)
+    for index, stage in enumerate(STAGES):
+        if stage.normalize:
+            kernel = weights[f"layers.{index}.conv.weight"].astype(np.float64)
+            level = np.power(np.mean(np.abs(kernel) ** 6, axis=(1, 2, 3), keepdims=True), 1 / 6)
+            levelled[f"layers.{index}.conv.weight"] = (kernel * level.max() / level).astype(np.float32)
+    return levelled
+
+
 def build(weights: dict[str, np.ndarray]) -> NeuralNetworkBuilder:
     """Return the network with the parameters of `train.py`, float32."""
     picture = (3, SIDE, SIDE)
@@ -91,7 +108,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help="the .npz that train.py wrote")
     parser.add_argument("--model", type=Path, required=True, help="where to write the .mlmodel")
     options = parser.parse_args()
-    builder = build(dict(np.load(options.weights)))
+    builder = build(level_channels(dict(np.load(options.weights))))
     describe(builder)
     builder.spec.specificationVersion = 1
     write_whole(options.model, to_bytes(Model(builder.spec), options.model.stem))
