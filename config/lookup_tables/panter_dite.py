@@ -12,7 +12,8 @@ def panter_dite(bits: int, weights: NDArray[np.float32]) -> tuple[NDArray[np.flo
     """Spread the entries of the table as the cube root of the density of the weights.
 
     That is the best spread for the squared error where there are many entries (Panter and Dite 1951, "Quantization
-    distortion in pulse-count modulation with nonuniform spacing of levels"). The function is called once for each tensor.
+    distortion in pulse-count modulation with nonuniform spacing of levels"). The function is called once for each
+    tensor.
 
     Args:
         bits: the bit width of the indices, 1 to 8.

@@ -43,6 +43,7 @@ def audit(variant: Model, float_model: Model, scheme: str) -> dict[str, Any]:
     missing = sorted(set(before) - {weight.name for weight in after})
     if missing:
         raise RequantError(f"the variant {scheme} of {float_model.path} lost the tensor {missing[0]}.")
+    tensors = [_tensor(before[weight.name], weight, scheme) for weight in after]
     system = oldest_system(variant)
     return {
         "scheme": scheme,
@@ -52,7 +53,7 @@ def audit(variant: Model, float_model: Model, scheme: str) -> dict[str, Any]:
         "spec_version": system.spec_version,
         "weights": sum(weight.values.size for weight in after),
         "weight_snr_db": _all_snr(before, after),
-        "tensors": [_tensor(before[weight.name], weight, scheme) for weight in after],
+        "tensors": tensors,
     }
 
 

@@ -54,7 +54,7 @@ def read_blob(weight_file: bytes, offset: int) -> Blob:
 
 
 class WeightFileWriter:
-    """Collects blobs into the bytes of a weight file; equal blobs are stored once for each use."""
+    """Collects blobs into the bytes of a weight file, in the order in which they are added."""
 
     def __init__(self) -> None:
         """Start an empty file."""

@@ -91,6 +91,8 @@ def _zip_members(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
+            if any(".." in name.split("/") for name in names):
+                raise RequantError(f"{path} is not to be trusted: it names files outside of the package.")
             return {name.partition("/")[2]: archive.read(name) for name in names}
     except zipfile.BadZipFile as error:
         raise RequantError(f"{path} is not a zip file: {error}.") from error
@@ -121,8 +123,9 @@ def _parse(data: bytes, path: Path) -> Any:
 def package_members(model: Model) -> dict[str, bytes]:
     """Return the files of the model's `.mlpackage`, canonical, by their path in it."""
     items = [("model.mlmodel", "CoreML Model Specification", "com.apple.CoreML/model.mlmodel")]
-    if model.files:
-        items.append(("weights", "CoreML Model Weights", "com.apple.CoreML/weights"))
+    for name in sorted({path.partition("/")[0] for path in model.files}):
+        text = "CoreML Model Weights" if name == "weights" else f"CoreML Model {name}"
+        items.append((name, text, f"com.apple.CoreML/{name}"))
     entries = {
         _identifier(path): {"author": "com.apple.CoreML", "description": text, "name": name, "path": path}
         for name, text, path in items

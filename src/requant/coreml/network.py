@@ -182,7 +182,7 @@ def _decode_codes(field: WeightField) -> NDArray[np.float32]:
     quantization = field.params.quantization
     count = int(np.prod(field.shape))
     if field.params.int8RawValue:  # of a layer with int8DynamicQuantize
-        codes: NDArray[Any] = np.frombuffer(field.params.int8RawValue, np.int8)
+        codes: NDArray[np.int8] | NDArray[np.uint8] = np.frombuffer(field.params.int8RawValue, np.int8)
     else:
         codes = unpack(field.params.rawValue, count, quantization.numberOfBits, "most significant first")
     if quantization.WhichOneof("QuantizationType") == "lookupTableQuantization":

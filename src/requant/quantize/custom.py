@@ -90,7 +90,10 @@ def _table(table: Any, bits: int, reference: str) -> NDArray[np.float32]:
 
 
 def _indices(indices: Any, bits: int, shape: tuple[int, ...], reference: str) -> NDArray[np.uint8]:
-    whole = np.asarray(indices)
+    try:
+        whole = np.asarray(indices)
+    except ValueError as error:
+        raise RequantError(f"{reference} returned indices that are not an array of whole numbers.") from error
     if whole.size != int(np.prod(shape)) or whole.shape not in (shape, (whole.size,)):
         raise RequantError(f"{reference} returned indices of shape {whole.shape} for weights of shape {shape}.")
     if whole.dtype.kind not in "iuf" or (whole != np.round(whole)).any():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ class AffineCodes:
 
     Attributes:
         codes: uint8, in the tensor's shape.
-        scale: float32, (channels,).
+        scale: float16 or float32, (channels,).
         zero_point: uint8, (channels,).
     """
 
     codes: NDArray[np.uint8]
-    scale: NDArray[np.float32]
+    scale: NDArray[np.floating[Any]]
     zero_point: NDArray[np.uint8]
 
 
@@ -86,17 +87,27 @@ def quantize_symmetric(weights: NDArray[np.float32], bits: int, axis: int = 0) -
     return LinearCodes(_in_shape(ratio + half, weights, axis, bits), scale.astype(np.float32), bias.astype(np.float32))
 
 
-def quantize_affine(weights: NDArray[np.float32], bits: int, axis: int = 0) -> AffineCodes:
+def quantize_affine(
+    weights: NDArray[np.float32], bits: int, axis: int = 0, dtype: DTypeLike = np.float32
+) -> AffineCodes:
     """Quantize a tensor with a whole-numbered zero point, as an ML Program stores it.
 
     The range of a channel is widened to hold zero, which is then stored exactly (Jacob et al. 2018,
     arXiv:1712.05877, section 2.1): `scale = (max - min) / (2**bits - 1)`, `zero_point = round(-min / scale)`.
-    Arguments as for `quantize_linear`.
+    The scale is rounded up to a number of the type in which it is stored, and the codes are made for that.
+    Arguments as for `quantize_linear`, and `dtype`, the type of the scale.
     """
     channels = by_channel(weights, axis)
     low, high = np.minimum(channels.min(axis=1), 0), np.maximum(channels.max(axis=1), 0)
     scale = (high - low) / ((1 << bits) - 1)
-    scale = np.where(scale > 0, scale, 1.0).astype(np.float32).astype(np.float64)
+    stored = _rounded_up(np.where(scale > 0, scale, 1.0), dtype)
+    scale = stored.astype(np.float64)
     zero_point = np.clip(np.round(-low / scale), 0, (1 << bits) - 1)
     codes = channels / _column(scale) + _column(zero_point)
-    return AffineCodes(_in_shape(codes, weights, axis, bits), scale.astype(np.float32), zero_point.astype(np.uint8))
+    return AffineCodes(_in_shape(codes, weights, axis, bits), stored, zero_point.astype(np.uint8))
+
+
+def _rounded_up(values: NDArray[np.float64], dtype: DTypeLike) -> NDArray[np.floating[Any]]:
+    nearest = values.astype(dtype)
+    above: NDArray[np.floating[Any]] = np.nextafter(nearest, np.array(np.inf, dtype))
+    return np.where(nearest < values, above, nearest)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from requant.coreml.deployment import FLOAT16_WEIGHTS, QUANTIZED_WEIGHTS
 from requant.coreml.model import Model
-from requant.coreml.network import WeightField, decode, set_float16, stored_form, weight_fields
+from requant.coreml.network import WeightField, decode, set_float16, weight_fields
 from requant.coreml.packing import pack
 from requant.errors import RequantError
 from requant.quantize.linear import LinearCodes, quantize_linear, quantize_symmetric
@@ -96,8 +96,3 @@ def store_lookup_table(params: Any, lookup: LookupTable, bits: int) -> None:
     params.quantization.numberOfBits = bits
     params.quantization.lookupTableQuantization.floatValue.extend(lookup.table.tolist())
     params.rawValue = pack(lookup.indices, bits, "most significant first")
-
-
-def compressed_fields(spec: Any) -> list[tuple[str, int]]:
-    """Return name and bits of every weight that is stored in fewer bits than float16 takes."""
-    return [(f.name, stored_form(f.params)[1]) for f in weight_fields(spec) if f.params.rawValue]

@@ -85,7 +85,7 @@ def output_channel_axes(block: Any, model: Model) -> dict[str, int]:
     axes: dict[str, int] = {}
     flags = {
         operation_name(o): bool(value_of(o.attributes["val"], model))
-        for o in block.operations
+        for o in walk_operations(block)
         if o.type == "const"
         and data_type(o.attributes["val"].type) == "BOOL"
         and not len(o.outputs[0].type.tensorType.dimensions)
@@ -130,10 +130,10 @@ def _store(
 
 def _store_affine(operation: Any, weights: NDArray[np.float32], axis: int, dtype: Any) -> None:
     axis %= weights.ndim
-    codes = quantize_affine(weights, 8, axis)
+    codes = quantize_affine(weights, 8, axis, dtype)
     parts = {
         "quantized_data": tensor(codes.codes),
-        "scale": tensor(codes.scale.astype(dtype)),
+        "scale": tensor(codes.scale),
         "zero_point": tensor(codes.zero_point),
         "axis": tensor(np.array(axis, np.int32)),
     }
@@ -141,12 +141,12 @@ def _store_affine(operation: Any, weights: NDArray[np.float32], axis: int, dtype
 
 
 def _store_shift_scale(operation: Any, weights: NDArray[np.float32], axis: int, bits: int, dtype: Any) -> None:
-    codes = quantize_affine(weights, bits, axis)
+    codes = quantize_affine(weights, bits, axis, dtype)
     shape = [1] * weights.ndim
     shape[axis] = -1
     parts = {
         "data": tensor(codes.codes, f"UINT{bits}"),
-        "scale": tensor(codes.scale.astype(dtype).reshape(shape)),
+        "scale": tensor(codes.scale.reshape(shape)),
         "offset": tensor(codes.zero_point.reshape(shape), f"UINT{bits}"),
     }
     _replace(operation, "constexpr_blockwise_shift_scale", parts, as_attributes=False)
@@ -206,7 +206,7 @@ def tensor(array: NDArray[Any], name: str = "") -> Any:
     content = value.immediateValue.tensor
     if name in SUB_BYTE_BITS:
         content.bytes.values = pack(array, SUB_BYTE_BITS[name], "least significant first")
-    elif name in ("INT32", "UINT32"):
+    elif name == "INT32":
         content.ints.values.extend(array.reshape(-1).tolist())
     elif name == "FLOAT32":
         content.floats.values.extend(array.reshape(-1).tolist())
@@ -218,20 +218,34 @@ def tensor(array: NDArray[Any], name: str = "") -> Any:
 def with_new_weight_file(model: Model) -> Model:
     """Return the model with its weight file written anew, in the order of the operations.
 
-    What the program no longer names is left out; large tensors that lie in the program itself move to the file. The
-    model's spec is changed in place: call it on a copy.
+    What the program no longer names is left out, equal blobs are stored once, as functions of one program share them;
+    large tensors that lie in the program itself move to the file. Files that hold no weights are kept. The model's spec
+    is changed in place: call it on a copy.
     """
     writer = WeightFileWriter()
+    stored: dict[Blob, int] = {}
+    read = {WEIGHT_FILE}
     for operation in all_operations(model.spec):
-        for value in blob_values(operation):
-            name = value.blobFileValue.fileName.removeprefix(MODEL_PATH)
-            value.blobFileValue.offset = writer.add(read_blob(model.files[name], value.blobFileValue.offset))
+        moved = _large_values(operation) if operation.type.startswith("constexpr_") else []
+        blobs = [(value, _blob_in_file(value, model)) for value in blob_values(operation)]
+        read |= {_file_of(value) for value, _ in blobs}
+        for value, blob in [*blobs, *((value, _blob_of(value)) for value in moved)]:
+            if blob not in stored:
+                stored[blob] = writer.add(blob)
+            value.blobFileValue.offset = stored[blob]
             value.blobFileValue.fileName = MODEL_PATH + WEIGHT_FILE
-        if operation.type.startswith("constexpr_"):
-            for value in _large_values(operation):
-                _move_to_file(value, writer)
     weight_file = writer.to_bytes()
-    return dataclasses.replace(model, files={WEIGHT_FILE: weight_file} if weight_file else {})
+    others = {name: data for name, data in model.files.items() if name not in read}
+    return dataclasses.replace(model, files=others | ({WEIGHT_FILE: weight_file} if weight_file else {}))
+
+
+def _file_of(value: Any) -> str:
+    name: str = value.blobFileValue.fileName
+    return name.removeprefix(MODEL_PATH)
+
+
+def _blob_in_file(value: Any, model: Model) -> Blob:
+    return read_blob(model.files[_file_of(value)], value.blobFileValue.offset)
 
 
 def _large_values(operation: Any) -> list[Any]:
@@ -249,13 +263,11 @@ def _count(value: Any) -> int:
     return int(np.prod([dimension.constant.size for dimension in value.type.tensorType.dimensions]))
 
 
-def _move_to_file(value: Any, writer: WeightFileWriter) -> None:
+def _blob_of(value: Any) -> Blob:
     name = data_type(value.type)
     content = value.immediateValue.tensor
     data = np.array(content.floats.values, "<f4").tobytes() if name == "FLOAT32" else content.bytes.values
-    unused = unused_bits(_count(value), SUB_BYTE_BITS[name]) if name in SUB_BYTE_BITS else 0
-    value.blobFileValue.offset = writer.add(Blob(name, data, unused))
-    value.blobFileValue.fileName = MODEL_PATH + WEIGHT_FILE
+    return Blob(name, data, unused_bits(_count(value), SUB_BYTE_BITS[name]) if name in SUB_BYTE_BITS else 0)
 
 
 def _raise_operator_set(spec: Any, model: Model) -> None:

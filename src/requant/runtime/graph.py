@@ -12,8 +12,9 @@ OPSET = 18
 _IR_VERSION = 10
 _TYPES = {
     "float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT, "float64": TensorProto.DOUBLE,
-    "int8": TensorProto.INT8, "int32": TensorProto.INT32, "int64": TensorProto.INT64, "uint8": TensorProto.UINT8,
-    "bool": TensorProto.BOOL,
+    "int8": TensorProto.INT8, "int16": TensorProto.INT16, "int32": TensorProto.INT32, "int64": TensorProto.INT64,
+    "uint8": TensorProto.UINT8, "uint16": TensorProto.UINT16, "uint32": TensorProto.UINT32,
+    "uint64": TensorProto.UINT64, "bool": TensorProto.BOOL,
 }  # fmt: skip
 
 

@@ -34,7 +34,9 @@ def translate_network(model: Model) -> Translation:
     for index, feature in enumerate(inputs_of(model)):
         inputs[feature.name] = GraphInput("float32", _shape_in_graph(feature, context))
         tensor = context.graph.input(feature.name, "float32", inputs[feature.name].shape)
-        context.tensors[feature.name] = _preprocess(tensor, feature, network.preprocessing, index == 0, context)
+        tensor = _preprocess(tensor, feature, network.preprocessing, index == 0, context)
+        context.tensors[feature.name] = tensor
+        context.axes[tensor] = len(inputs[feature.name].shape)
     for layer in network.layers:
         _translate_layer(layer, context, model)
     return _finish(model, network, context, inputs)
@@ -50,6 +52,7 @@ def _translate_layer(layer: Any, context: Context, model: Model) -> None:
         raise RequantError(f"{model.path}: the layer {layer.name!r} reads {error}, which no layer makes.") from error
     results = LAYERS[kind](context, layer, *inputs)
     context.tensors.update(zip(layer.output, results, strict=True))
+    context.axes |= dict.fromkeys(results, max(context.axes[name] for name in inputs))  # no layer changes their number
 
 
 def _shape_in_graph(feature: Feature, context: Context) -> tuple[int, ...]:

@@ -59,8 +59,13 @@ class OnnxRunner:
             for feature in self.inputs
             if feature.name in inputs
         }
-        tensors = dict(zip(self._translation.results, self._session.run(None, feeds), strict=True))
-        return self._in_features(tensors)
+        try:
+            results = self._session.run(None, feeds)
+        except Exception as error:  # ONNX Runtime has no common class for its errors
+            left_out = [feature.name for feature in self.inputs if feature.name not in feeds]
+            hint = f" The inputs {', '.join(left_out)} were left out, which requant can't do yet." if left_out else ""
+            raise RequantError(f"the model could not be run.{hint} ONNX Runtime says: {error}") from error
+        return self._in_features(dict(zip(self._translation.results, results, strict=True)))
 
     def _in_graph(self, tensor: NDArray[Any], name: str) -> NDArray[Any]:
         wanted = self._translation.inputs[name]

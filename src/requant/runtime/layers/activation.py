@@ -24,7 +24,8 @@ def activation(context: Context, layer: Any, x: str) -> list[str]:
     if kind == "ELU":
         return [graph.node("Elu", x, alpha=params.ELU.alpha)]
     if kind == "thresholdedReLU":
-        return [graph.node("ThresholdedRelu", x, alpha=params.thresholdedReLU.alpha)]
+        kept = graph.node("GreaterOrEqual", x, graph.scalar(params.thresholdedReLU.alpha))
+        return [graph.node("Where", kept, x, graph.scalar(0))]
     if kind == "sigmoidHard":
         return [graph.node("HardSigmoid", x, alpha=params.sigmoidHard.alpha, beta=params.sigmoidHard.beta)]
     if kind == "scaledTanh":

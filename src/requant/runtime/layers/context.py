@@ -22,11 +22,13 @@ class Context:
         graph: the ONNX graph.
         exact_shapes: whether arrays keep their declared shapes; else they are (1, channel, height, width).
         tensors: the graph's name of each tensor of the network.
+        axes: how many axes each tensor has, by its name in the graph.
     """
 
     graph: Graph
     exact_shapes: bool
     tensors: dict[str, str] = field(default_factory=dict)
+    axes: dict[str, int] = field(default_factory=dict)
 
 
 Translator = Callable[..., list[str]]
@@ -41,6 +43,16 @@ def weights(params: Any, shape: tuple[int, ...], axis: int = 0) -> NDArray[np.fl
         axis: of the output channels.
     """
     return decode(WeightField("weights", params, shape, axis, quantizable=True))
+
+
+def require_four_axes(context: Context, layer: Any, x: str) -> None:
+    """Make sure that a tensor is (batch, channel, height, width), which the layer's translation counts on.
+
+    Raises:
+        RequantError: if it is not.
+    """
+    if context.axes[x] != 4:
+        raise unsupported(layer, f"an input of {context.axes[x]} axes")
 
 
 def unsupported(layer: Any, what: str) -> RequantError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from requant.runtime.layers.context import Context, unsupported
+from requant.runtime.layers.context import Context, require_four_axes, unsupported
 from requant.runtime.layers.convolution import border
 
 _KINDS = {0: "MaxPool", 1: "AveragePool"}
@@ -13,6 +13,7 @@ _GLOBAL_KINDS = {0: "GlobalMaxPool", 1: "GlobalAveragePool"}
 
 def pooling(context: Context, layer: Any, x: str) -> list[str]:
     """Translate a pooling by maximum or average, local or over the whole picture."""
+    require_four_axes(context, layer, x)
     params = layer.pooling
     if params.type not in _KINDS:
         raise unsupported(layer, "an L2 pooling")

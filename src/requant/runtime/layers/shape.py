@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from requant.runtime.layers.context import Context, unsupported
+from requant.runtime.layers.context import Context, require_four_axes, unsupported
 
 _CHANNEL_LAST = 1
 _NEAREST = 0
@@ -14,14 +14,16 @@ _NEAREST = 0
 
 def flatten(context: Context, layer: Any, x: str) -> list[str]:
     """Translate the flattening of channel, height and width into channels."""
-    graph = context.graph
+    graph, batch = context.graph, list(range(context.axes[x] - 3))
     if layer.flatten.mode == _CHANNEL_LAST:
-        x = graph.node("Transpose", x, perm=[0, 2, 3, 1])
-    return [graph.node("Unsqueeze", graph.node("Flatten", x, axis=1), graph.integers(2, 3))]
+        channel = len(batch)
+        x = graph.node("Transpose", x, perm=[*batch, channel + 1, channel + 2, channel])
+    return [graph.node("Reshape", x, graph.integers(*[0] * len(batch), -1, 1, 1))]
 
 
 def padding(context: Context, layer: Any, x: str) -> list[str]:
     """Translate a border of a constant, of reflected or of repeated pixels."""
+    require_four_axes(context, layer, x)
     params, graph = layer.padding, context.graph
     kind = params.WhichOneof("PaddingType")
     amounts = list(params.paddingAmounts.borderAmounts)
@@ -36,6 +38,7 @@ def padding(context: Context, layer: Any, x: str) -> list[str]:
 
 def upsample(context: Context, layer: Any, x: str) -> list[str]:
     """Translate an enlargement by whole factors, by the nearest pixel."""
+    require_four_axes(context, layer, x)
     params = layer.upsample
     if params.mode != _NEAREST or len(params.fractionalScalingFactor):
         raise unsupported(layer, "an interpolation other than by the nearest pixel with whole factors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from requant.errors import RequantError
 from requant.runtime.graph import Graph
 from requant.runtime.operations.registry import Tensor, operation
 
@@ -34,12 +35,28 @@ def conv(
 ) -> str:
     """A convolution in one to three dimensions; `weight` is (C_out, C_in / groups, *kernel)."""
     axes = len(weight.shape) - 2
+    steps, factors = list(strides or [1] * axes), list(dilations or [1] * axes)
+    edges = border(pad_type, pad, axes)
+    if "auto_pad" in edges and any(factor > 1 for factor in factors):
+        reach = [(size - 1) * factor + 1 for size, factor in zip(weight.shape[2:], factors, strict=True)]
+        edges = {"pads": _same_pads(pad_type, x.shape[2:], reach, steps)}
     inputs = [x.name, weight.name] + ([bias.name] if bias else [])
     return graph.node(
         "Conv",
         *inputs,
-        strides=list(strides or [1] * axes),
-        dilations=list(dilations or [1] * axes),
+        strides=steps,
+        dilations=factors,
         group=groups,
-        **border(pad_type, pad, axes),
+        **edges,
     )
+
+
+def _same_pads(pad_type: str, sizes: tuple[int, ...], reach: list[int], steps: list[int]) -> list[int]:
+    """Return the pads for `same` and `same_lower`, which ONNX Runtime does not know for a dilated kernel."""
+    totals = []
+    for size, extent, step in zip(sizes, reach, steps, strict=True):
+        if size < 0 and step > 1:
+            raise RequantError(f"a convolution has strides, dilation and the padding {pad_type} on an open size.")
+        totals.append(max((-(-size // step) - 1) * step + extent - size, 0))
+    lesser, greater = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    return lesser + greater if pad_type == "same" else greater + lesser

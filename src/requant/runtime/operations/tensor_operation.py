@@ -15,5 +15,6 @@ def concat(graph: Graph, values: list[Tensor], axis: int, interleave: bool = Fal
     shape = values[0].shape
     axis %= len(shape)
     apart = [graph.node("Unsqueeze", name, graph.integers(axis + 1)) for name in names]
-    sizes = [0 if i != axis else shape[axis] * len(values) for i in range(len(shape))]
+    woven = shape[axis] * len(values) if shape[axis] >= 0 else -1
+    sizes = [0] * axis + [woven, *shape[axis + 1 :]]
     return graph.node("Reshape", graph.node("Concat", *apart, axis=axis + 1), graph.integers(*sizes))

@@ -1,1 +1,0 @@
-from requant.coreml.audit import audit, signal_to_noise  # noqa

@@ -1,0 +1,112 @@
+import subprocess
+import sys
+
+import pytest
+
+from requant.cli import main
+from requant.coreml.model import load, save
+from requant.quantize.scheme import Scheme
+from requant.quantize.variant import quantize
+from tests.building import add_inner_product, network, numbers
+
+
+@pytest.fixture
+def originals(tmp_path, some_weights):
+    (tmp_path / "models_original").mkdir()
+    save(
+        network(lambda b: add_inner_product(b, numbers(4, 5), numbers(4)), {"x": (5,)}),
+        tmp_path / "models_original/a.mlmodel",
+    )
+    save(some_weights, tmp_path / "b.mlpackage.zip")
+    main(["unpack", str(tmp_path / "b.mlpackage.zip"), str(tmp_path / "models_original/b.mlpackage")])
+    return tmp_path / "models_original"
+
+
+def test_lock_then_verify(originals, capsys):
+    assert main(["lock", str(originals / "a.mlmodel"), str(originals / "b.mlpackage")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{originals / 'a.mlmodel'}: locked, 1 file",
+        f"{originals / 'b.mlpackage'}: locked, 3 files",
+    ]
+    assert main(["lock", str(originals / "a.mlmodel")]) == 0
+    assert capsys.readouterr().out == f"{originals / 'a.mlmodel'}: locked already, unchanged\n"
+    assert main(["verify", "--folder", str(originals)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{originals / 'a.mlmodel'}: unchanged, 1 file, 0.00 MB")
+    assert lines[1].startswith(f"{originals / 'b.mlpackage'}: unchanged, 3 files, 0.12 MB")
+
+
+def test_verify_tells_a_changed_original_and_fails(originals, capsys):
+    main(["lock", str(originals / "a.mlmodel")])
+    (originals / "a.mlmodel").chmod(0o644)
+    (originals / "a.mlmodel").write_bytes(b"x")
+    capsys.readouterr()
+    assert main(["verify", str(originals / "a.mlmodel")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"requant: {originals / 'a.mlmodel'} has changed since it was locked.")
+
+
+def test_lock_tells_what_is_missing_and_fails(originals, capsys):
+    assert main(["lock", str(originals / "c.mlmodel")]) == 1
+    assert capsys.readouterr().err == f"requant: {originals / 'c.mlmodel'} does not exist.\n"
+
+
+def test_verify_without_names_looks_into_the_usual_folder(originals, capsys, monkeypatch):
+    main(["lock", str(originals / "a.mlmodel")])
+    monkeypatch.chdir(originals.parent)
+    capsys.readouterr()
+    assert main(["verify"]) == 0
+    assert capsys.readouterr().out.startswith("models_original/a.mlmodel: unchanged")
+
+
+def test_describe_a_network(originals, capsys):
+    assert main(["describe", str(originals / "a.mlmodel")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{originals / 'a.mlmodel'}: NeuralNetwork, iOS 11 and macOS 10.13 or newer",
+        "  input x: array 5 float32",
+        "  output y: array float32",
+        "  24 weights in 2 tensors, 32.00 bits per weight",
+        "    fc.weights: 4 x 5, float32",
+        "    fc.bias: 4, float32",
+    ]
+
+
+def test_describe_a_variant(some_weights, tmp_path, capsys):
+    save(quantize(some_weights, Scheme("kmeans", 4)), tmp_path / "v.mlpackage.zip")
+    assert main(["describe", str(tmp_path / "v.mlpackage.zip")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{tmp_path / 'v.mlpackage.zip'}: ML Program, iOS 16 and macOS 13 or newer"
+    assert "    fc_weight_0: 20 x 800, lookup table, 4 bits" in lines
+    assert "    conv_bias_0: 32, float32" in lines
+
+
+def test_describe_tells_a_foreign_file(tmp_path, capsys):
+    (tmp_path / "x.mlmodel").write_bytes(b"\xff\xff")
+    assert main(["describe", str(tmp_path / "x.mlmodel")]) == 1
+    assert "x.mlmodel is not a Core ML model" in capsys.readouterr().err
+
+
+def test_unpack_lays_out_the_same_model(originals, some_weights):
+    assert load(originals / "b.mlpackage").spec == some_weights.spec
+
+
+def test_unpack_tells_that_a_network_needs_no_package(originals, capsys, tmp_path):
+    assert main(["unpack", str(originals / "a.mlmodel"), str(tmp_path / "a.mlpackage")]) == 1
+    assert "its .mlmodel file is what Xcode takes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["lock"], ["no-such-command"]])
+def test_a_wrong_command_line_shows_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: requant")
+
+
+def test_the_module_runs_as_a_command(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "requant.cli", "lock", str(tmp_path / "a")], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == f"requant: {tmp_path / 'a'} does not exist.\n"
