@@ -27,7 +27,7 @@ def checked_models() -> dict[str, ModelSettings]:
         validate(config, schema=str(SCHEMA))  # fills in the defaults
         return read_models(config)
     except RequantError as error:
-        raise WorkflowError(str(error)) from None
+        raise WorkflowError(f"{', '.join(map(str, workflow.configfiles))}: {error}") from None
 
 
 MODELS = checked_models()
