@@ -86,6 +86,12 @@ def test_the_short_table_names_the_best_of_each_bit_width(summary):
     assert "equal" in text
 
 
+def test_the_short_table_shows_the_recommended_variant_even_if_a_larger_one_is_better():
+    rows = [evaluation(FLOAT, 8_000_000, psnr_db=None), evaluation("linear_4", 1_010_000, psnr_db=35.0)]
+    summary = summarize("m", [*rows, evaluation("kmeans_4", 1_000_000, psnr_db=31.0)], {"min_psnr": 30})
+    assert any("kmeans_4" in line and "<- ship this" in line for line in short_table(summary).splitlines())
+
+
 def test_without_results_the_command_to_make_them_is_told(tmp_path):
     with pytest.raises(RequantError, match="snakemake --cores all"):
         print_summaries(tmp_path)

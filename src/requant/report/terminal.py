@@ -32,11 +32,11 @@ def print_summaries(results: Path) -> None:
 def short_table(summary: Summary) -> str:
     """Return a model's table for a terminal: the float model, the best variant of each bit width, and the advice.
 
-    The best variant of a bit width is the one of greatest fidelity.
+    The best variant of a bit width is the recommended one, if it has that width, else the one of greatest fidelity.
     """
     column, _ = fidelity_of(summary.table)
     variants = summary.table[summary.table["scheme"] != FLOAT]
-    order = variants.sort_values(["bits", column, "size_mb"], ascending=[False, False, True])
+    order = variants.sort_values(["bits", "recommended", column, "size_mb"], ascending=[False, False, False, True])
     best = order.drop_duplicates("bits")
     rows = pd.concat([summary.table[summary.table["scheme"] == FLOAT], best])
     made_up = ", judged on inputs that are made up" if summary.table["synthetic"].any() else ""
