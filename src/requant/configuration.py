@@ -19,6 +19,7 @@ from requant.convert import kind_of_float_model
 from requant.coreml.kind import Kind
 from requant.errors import RequantError
 from requant.originals import Lock, read_lock, require_locked
+from requant.quantize.custom import split_reference
 from requant.quantize.scheme import MODES, SCHEMES, Scheme, require_storable
 
 RESERVED = {"report": "the folder of the report"}
@@ -153,7 +154,9 @@ def _require_distinct(names: Sequence[str]) -> None:
 
 def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) -> ModelSettings:
     original = Path(entry["original"])
-    lock = locks.setdefault(original.parent, read_lock(original.parent))
+    if original.parent not in locks:
+        locks[original.parent] = read_lock(original.parent)
+    lock = locks[original.parent]
     require_locked(original, lock)
     kind = kind_of_float_model(original)
     custom_lut = entry.get("custom_lut")
@@ -196,8 +199,6 @@ def _require_function(custom_lut: str | None, *, wanted: bool) -> None:
         if wanted:
             raise RequantError("the mode custom_lut wants a function of yours: custom_lut: file.py:function")
         return
-    from requant.quantize.custom import split_reference
-
     path, _ = split_reference(custom_lut)
     if not path.is_file():
         raise RequantError(f"custom_lut names {path}, which does not exist.")

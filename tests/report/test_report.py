@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from requant.convert import FLOAT
 from requant.coreml.kind import Kind
 from requant.errors import RequantError
 from requant.evaluate.data import EvaluationData
@@ -15,7 +16,7 @@ from requant.quantize.scheme import Scheme
 from requant.report.page import ModelSection, render_page
 from requant.report.plots import plot_fidelity
 from requant.report.sheet import VariantOutputs, draw_sheet
-from requant.report.summary import COLUMNS, FLOAT, fidelity_of, limit_of, read_summary, summarize, write_summary
+from requant.report.summary import COLUMNS, fidelity_of, limit_of, read_summary, summarize, write_summary
 from requant.report.terminal import print_summaries, short_table
 
 

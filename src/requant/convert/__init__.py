@@ -16,6 +16,7 @@ from requant.errors import RequantError
 if TYPE_CHECKING:
     from requant.coreml.model import Model
 
+FLOAT = "float"  # the float model's name, where a variant has that of its scheme
 SOURCES: dict[str, str] = {
     ".mlmodel": "requant.convert.coreml_model",
     ".mlpackage": "requant.convert.coreml_model",

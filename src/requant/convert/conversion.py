@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from requant.convert import convert
+from requant.convert import FLOAT, convert
 from requant.coreml.audit import audit
 from requant.coreml.model import load, save
 from requant.originals import require_unchanged
-
-FLOAT = "float"
 
 
 def make_float_model(original: Path, record: Mapping[str, Any], output: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from requant.coreml.blob import read_blob
+from requant.coreml.blob import Blob, read_blob
 from requant.coreml.compression import decompress, form_of
 from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import DATA_FOLDER, Model
@@ -97,11 +97,28 @@ def _immediate_array(value: Any) -> NDArray[Any]:
 
 
 def _blob_array(value: Any, model: Model) -> NDArray[Any]:
-    reference = value.blobFileValue
-    name = reference.fileName.removeprefix(MODEL_PATH)
+    blob = blob_of(value, model)
     try:
-        blob = read_blob(model.files[name], reference.offset)
         return _decode_bytes(blob.data, data_type(value.type), shape_of(value.type))
+    except ValueError as error:
+        raise RequantError(f"{model.path} is damaged: {error}.") from error
+
+
+def blob_file(value: Any) -> str:
+    """Return the file of the package in which a value's blob lies, as `weights/weight.bin`."""
+    name: str = value.blobFileValue.fileName
+    return name.removeprefix(MODEL_PATH)
+
+
+def blob_of(value: Any, model: Model) -> Blob:
+    """Return the blob of a value that lies in a file of the package.
+
+    Raises:
+        RequantError: if the file or the blob is missing or damaged.
+    """
+    name = blob_file(value)
+    try:
+        return read_blob(model.files[name], value.blobFileValue.offset)
     except KeyError as error:
         raise RequantError(f"{model.path} is incomplete: {DATA_FOLDER}{name} is missing.") from error
     except ValueError as error:
@@ -252,7 +269,4 @@ def blob_values(operation: Any) -> list[Any]:
 
 def blob_bytes(operation: Any, model: Model) -> int:
     """Return how many bytes an operation's values take in the weight file."""
-    return sum(
-        len(read_blob(model.files[v.blobFileValue.fileName.removeprefix(MODEL_PATH)], v.blobFileValue.offset).data)
-        for v in blob_values(operation)
-    )
+    return sum(len(blob_of(value, model).data) for value in blob_values(operation))

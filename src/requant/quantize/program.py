@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from requant.coreml.blob import Blob, WeightFileWriter, read_blob, unused_bits
+from requant.coreml.blob import Blob, WeightFileWriter, unused_bits
 from requant.coreml.deployment import BLOCKWISE_CONSTANTS, COMPRESSED_CONSTANTS, OPSETS, opset_of
 from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import WEIGHT_FILE, Model
@@ -22,6 +22,8 @@ from requant.coreml.program import (
     MODEL_PATH,
     SUB_BYTE_BITS,
     all_operations,
+    blob_file,
+    blob_of,
     blob_values,
     block_of,
     data_type,
@@ -227,9 +229,9 @@ def with_new_weight_file(model: Model) -> Model:
     read = {WEIGHT_FILE}
     for operation in all_operations(model.spec):
         moved = _large_values(operation) if operation.type.startswith("constexpr_") else []
-        blobs = [(value, _blob_in_file(value, model)) for value in blob_values(operation)]
-        read |= {_file_of(value) for value, _ in blobs}
-        for value, blob in [*blobs, *((value, _blob_of(value)) for value in moved)]:
+        blobs = [(value, blob_of(value, model)) for value in blob_values(operation)]
+        read |= {blob_file(value) for value, _ in blobs}
+        for value, blob in [*blobs, *((value, _new_blob(value)) for value in moved)]:
             if blob not in stored:
                 stored[blob] = writer.add(blob)
             value.blobFileValue.offset = stored[blob]
@@ -237,15 +239,6 @@ def with_new_weight_file(model: Model) -> Model:
     weight_file = writer.to_bytes()
     others = {name: data for name, data in model.files.items() if name not in read}
     return dataclasses.replace(model, files=others | ({WEIGHT_FILE: weight_file} if weight_file else {}))
-
-
-def _file_of(value: Any) -> str:
-    name: str = value.blobFileValue.fileName
-    return name.removeprefix(MODEL_PATH)
-
-
-def _blob_in_file(value: Any, model: Model) -> Blob:
-    return read_blob(model.files[_file_of(value)], value.blobFileValue.offset)
 
 
 def _large_values(operation: Any) -> list[Any]:
@@ -263,7 +256,7 @@ def _count(value: Any) -> int:
     return int(np.prod([dimension.constant.size for dimension in value.type.tensorType.dimensions]))
 
 
-def _blob_of(value: Any) -> Blob:
+def _new_blob(value: Any) -> Blob:
     name = data_type(value.type)
     content = value.immediateValue.tensor
     data = np.array(content.floats.values, "<f4").tobytes() if name == "FLOAT32" else content.bytes.values

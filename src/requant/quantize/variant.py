@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,7 @@ def make_variant(float_model: Path, scheme: Scheme, output: Path, custom_lut: st
     name = output.name.removesuffix(source.kind.suffix)
     data = to_bytes(variant, name)
     write_whole(output, data)
-    record = audit(dataclasses.replace(load(output), path=output), source, str(scheme))
+    record = audit(load(output), source, str(scheme))
     before = len(to_bytes(source, name))
     if len(data) >= before and not _has_nothing_to_gain(source, scheme):
         output.unlink()

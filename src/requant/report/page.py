@@ -18,10 +18,11 @@ import pandas as pd
 from PIL import Image
 
 from requant import __version__
+from requant.convert import FLOAT
 from requant.coreml.kind import Kind
 from requant.quantize.scheme import DESCRIPTIONS
 from requant.records import read_record, write_whole
-from requant.report.summary import FLOAT, Summary, fidelity_of, read_summary
+from requant.report.summary import Summary, fidelity_of, read_summary
 
 JPEG_QUALITY = 88
 SHA256_SHOWN = 12
@@ -122,6 +123,8 @@ def _section(section: ModelSection) -> dict[str, Any]:
     table = summary.table
     chosen = table[table["recommended"]].iloc[0]
     column, title = fidelity_of(table)
+    columns = [entry for entry in _COLUMNS if table[entry[0]].notna().any()]
+    firsts = set(table.drop_duplicates("mode")["scheme"])
     return {
         "name": summary.model,
         "kind": str(section.kind),
@@ -134,8 +137,8 @@ def _section(section: ModelSection) -> dict[str, Any]:
         "none": summary.recommendation.scheme is None,
         "chosen": str(chosen["scheme"]),
         "facts": _facts(chosen, column, title),
-        "headings": [heading for _, heading in _columns(table)],
-        "rows": [_row(row, table, section.folder) for _, row in table.iterrows()],
+        "headings": [heading for _, heading, _ in columns],
+        "rows": [_row(row, columns, firsts, section.folder) for _, row in table.iterrows()],
         "plot": _data_uri(section.plot.read_bytes(), "image/svg+xml"),
         "plot_alt": f"Size of every variant of {summary.model} against {title}. {summary.recommendation.reason}",
         "sheet": _data_uri(_as_jpeg(section.sheet), "image/jpeg"),
@@ -156,22 +159,17 @@ def _facts(chosen: pd.Series, column: str, title: str) -> list[tuple[str, str]]:
     ]
 
 
-def _columns(table: pd.DataFrame) -> list[tuple[str, str]]:
-    return [(name, heading) for name, heading, _ in _COLUMNS if table[name].notna().any()]
-
-
-def _row(row: pd.Series, table: pd.DataFrame, folder: str) -> dict[str, Any]:
-    shown = {name for name, _ in _columns(table)}
+def _row(row: pd.Series, columns: Sequence[tuple[str, str, str]], firsts: set[str], folder: str) -> dict[str, Any]:
     place = "float" if row["scheme"] == FLOAT else "variants"
     return {
         "scheme": row["scheme"],
         "href": f"{folder}/{place}/{row['file']}",
-        "cells": [_number(row[name], form) for name, _, form in _COLUMNS if name in shown],
+        "cells": [_number(row[name], form) for name, _, form in columns],
         "systems": f"{row['ios']} / {row['macos']}",
         "meets": bool(row["meets_targets"]),
         "recommended": bool(row["recommended"]),
         "float": row["scheme"] == FLOAT,
-        "first_of_mode": bool(table.loc[table["mode"] == row["mode"], "scheme"].iloc[0] == row["scheme"]),
+        "first_of_mode": row["scheme"] in firsts,
     }
 
 

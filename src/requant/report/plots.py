@@ -12,8 +12,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from requant.convert import FLOAT
 from requant.report.colours import ACCENT, INK, MODE_STYLES
-from requant.report.summary import FLOAT, Summary, fidelity_of, limit_of
+from requant.report.summary import Summary, fidelity_of, limit_of
 
 RATIOS = ("accuracy", "agreement")
 WORST_SHOWN_DB = -10.0  # what is worse is noise, and would only flatten the rest

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from requant.convert import FLOAT
 from requant.evaluate.judgement import (
     TARGETS,
     Recommendation,
@@ -21,7 +22,6 @@ from requant.evaluate.judgement import (
 from requant.quantize.scheme import Scheme
 from requant.records import read_record, write_record
 
-FLOAT = "float"
 # The columns of summary.tsv and what they hold; documented for users in docs/results.md.
 COLUMNS: dict[str, str] = {
     "model": "name of the model in the configuration",

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from requant.convert import FLOAT
 from requant.errors import RequantError
-from requant.report.summary import FLOAT, Summary, fidelity_of, read_summary
+from requant.report.summary import Summary, fidelity_of, read_summary
 
 _SHOWN = {"psnr_db": "PSNR dB", "accuracy": "accuracy", "agreement": "agreement", "snr_db": "SNR dB"}
 

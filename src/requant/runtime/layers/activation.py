@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from requant.coreml.network import element_count
 from requant.runtime.layers.context import Context, unsupported, weights
 
 
@@ -40,7 +41,7 @@ _PLAIN = {"ReLU": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softsign": "Sof
 
 
 def _per_channel(context: Context, params: Any) -> str:
-    size = len(params.floatValue) or len(params.float16Value) // 2
+    size = element_count(params)
     return context.graph.constant(np.reshape(weights(params, (size,)), (size, 1, 1)))
 
 
