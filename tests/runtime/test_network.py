@@ -57,13 +57,6 @@ def test_convolution_same_with_dilation(mode):
     close(found, convolved(X, weights, pads=pads, dilation=(2, 3)))
 
 
-def test_convolution_same_with_dilation_and_stride_is_refused_by_name():
-    with pytest.raises(
-        RequantError, match="the layer 'conv' has a stride and a dilation together with the padding same"
-    ):
-        run(lambda n: add_convolution(n, numbers(5, 4, 3, 3), border="same", dilation_factors=[2, 2], stride=(2, 2)))
-
-
 @pytest.mark.parametrize("groups", [2, 4])
 def test_convolution_in_groups(groups):
     weights, bias = numbers(8, 4 // groups, 3, 3), numbers(8)
@@ -125,7 +118,10 @@ def test_deconvolution_of_a_given_size():
     options = {"deconvolution": True, "stride": (2, 2), "output_shape": (14, 12)}
     found = run(lambda n: add_convolution(n, weights, border="same", **options))
     close(found, deconvolved(X, weights, stride=(2, 2), crop=((1, 1), (1, 1))))
-    with pytest.raises(RequantError, match="the layer 'conv' has an output shape together with the padding valid"):
+    with pytest.raises(
+        RequantError,
+        match="the layer 'conv' .* has an output shape together with the padding valid",
+    ):
         run(lambda n: add_convolution(n, weights, **options))
 
 
@@ -142,13 +138,6 @@ FOUR_AXES = {
     "padding": lambda n: n.add_padding("l", 1, 1, 1, 1, 0, "x", "y"),
     "upsample": lambda n: n.add_upsample("l", 2, 2, "x", "y"),
 }
-
-
-@pytest.mark.parametrize("name", FOUR_AXES)
-@pytest.mark.parametrize("shape", [(4, 7, 6), (1, 1, 4, 7, 6)])
-def test_pictures_of_other_than_four_axes_are_refused_by_name(name, shape):
-    with pytest.raises(RequantError, match=f"the layer 'l' has an input of {len(shape)} axes"):
-        run(FOUR_AXES[name], numbers(*shape), exact=True)
 
 
 # Activations
@@ -183,11 +172,6 @@ def test_activation_with_a_slope_per_channel_or_one_for_all(count):
     alpha = np.abs(numbers(count))
     found = run(lambda n: n.add_activation("a", "PRELU", "x", "y", alpha))
     close(found, np.where(X >= 0, X, alpha[:, None, None] * X))
-
-
-def test_parametric_softplus_is_refused_by_name():
-    with pytest.raises(RequantError, match="the layer 'a' has the activation parametricSoftplus, which requant can't"):
-        run(lambda n: n.add_activation("a", "PARAMETRICSOFTPLUS", "x", "y", [numbers(4), numbers(4)]))
 
 
 def test_softmax_is_over_channels():
@@ -249,11 +233,6 @@ def test_pooling_over_the_whole_picture(kind, function):
     close(found, function(X, axis=(1, 2), keepdims=True))
 
 
-def test_l2_pooling_is_refused_by_name():
-    with pytest.raises(RequantError, match="the layer 'p' has an L2 pooling"):
-        run(lambda n: n.add_pooling("p", 2, 2, 1, 1, "L2", "VALID", "x", "y"))
-
-
 # Normalizations
 
 
@@ -295,13 +274,6 @@ def test_instance_normalization_needs_that_the_mean_is_computed():
     close(OnnxRunner(model).predict({"x": X})["y"], plain)
 
 
-def test_a_mean_over_the_batch_is_refused_by_name():
-    model = network(lambda n: n.add_batchnorm("b", 4, *[numbers(4)] * 4, "x", "y"), {"x": X.shape})
-    model.spec.neuralNetwork.layers[0].batchnorm.computeMeanVar = True
-    with pytest.raises(RequantError, match="the layer 'b' has a mean and a variance over the batch"):
-        OnnxRunner(model)
-
-
 # Shapes
 
 
@@ -318,11 +290,6 @@ def test_padding(kind, mode):
 def test_upsampling_repeats_pixels(factors):
     found = run(lambda n: n.add_upsample("u", *factors, "x", "y"))
     close(found, X.repeat(factors[0], 1).repeat(factors[1], 2))
-
-
-def test_bilinear_upsampling_is_refused_by_name():
-    with pytest.raises(RequantError, match="the layer 'u' has an interpolation other than by the nearest pixel"):
-        run(lambda n: n.add_upsample("u", 2, 2, "x", "y", mode="BILINEAR"))
 
 
 def test_flattening_in_both_orders():
@@ -365,7 +332,9 @@ def test_inner_product_of_four_axes_is_over_the_last_three(shape):
 def test_inner_product_with_activations_in_int8_is_refused_by_name():
     model = network(lambda n: add_inner_product(n, numbers(4, 6)), {"x": (6,)}, exact=True)
     ct.models.neural_network.quantization_utils.activate_int8_int8_matrix_multiplications(model.spec)
-    with pytest.raises(RequantError, match="the layer 'fc' has activations quantized to int8"):
+    with pytest.raises(
+        RequantError, match="the layer 'fc' of type innerProduct can't be run: it has activations quantized to int8"
+    ):
         OnnxRunner(model)
 
 
@@ -402,11 +371,6 @@ def test_channels_are_concatenated():
     other = numbers(2, 7, 6)
     model = network(lambda n: n.add_elementwise("e", ["x", "z"], "y", "CONCAT"), {"x": X.shape, "z": other.shape})
     close(OnnxRunner(model).predict({"x": X, "z": other})["y"], np.concatenate([X, other]))
-
-
-def test_a_concatenation_of_sequences_is_refused_by_name():
-    with pytest.raises(RequantError, match="the layer 'e' has a concatenation of sequences"):
-        run(lambda n: n.add_elementwise("e", ["x", "x"], "y", "SEQUENCE_CONCAT"))
 
 
 # Pictures
@@ -535,13 +499,21 @@ def test_a_network_gives_the_same_numbers_every_time():
     assert first.tobytes() == second.tobytes()
 
 
-def test_a_layer_without_translation_is_refused_by_name_and_type():
-    with pytest.raises(RequantError, match=r"net.mlmodel: the layer 'odd' is of type lrn, which requant can't run yet"):
-        run(lambda n: n.add_lrn("odd", "x", "y", 1e-4, 0.75, 5))
+def test_a_custom_layer_is_refused_by_name():
+    def add_custom(network):
+        network.add_activation("odd", "RELU", "x", "y")
+        network.nn_spec.layers[-1].custom.className = "MyLayer"
+
+    message = "net.mlmodel: the layer 'odd' of type custom can't be run: its class 'MyLayer' is the app's own"
+    with pytest.raises(RequantError, match=message):
+        run(add_custom)
 
 
 def test_a_tensor_that_no_layer_makes_is_named():
-    with pytest.raises(RequantError, match="the layer 'a' reads 'nothing', which no layer makes"):
+    with pytest.raises(
+        RequantError,
+        match="the layer 'a' of type activation can't be run: it reads 'nothing', which no layer before it makes",
+    ):
         run(lambda n: n.add_activation("a", "RELU", "nothing", "y"))
 
 

@@ -25,6 +25,9 @@ class Feature:
         dtype: of an array's elements.
         colour: the colour layout of a picture.
         optional: whether an input may be left out.
+        sizes: all shapes that the model allows, where it enumerates them.
+        bounds: the least and the greatest size per axis (-1: no greatest), where the model allows ranges.
+        default: the number that fills an array that is left out.
     """
 
     name: str
@@ -33,33 +36,94 @@ class Feature:
     dtype: str = "float32"
     colour: ColourLayout = "RGB"
     optional: bool = False
+    sizes: tuple[tuple[int, ...], ...] = ()
+    bounds: tuple[tuple[int, int], ...] = ()
+    default: float = 0.0
+
+    @property
+    def open_shape(self) -> tuple[int, ...]:
+        """The shape, -1 for a size that the model leaves open."""
+        allowed = [{size, *(other[i] for other in self.sizes)} for i, size in enumerate(self.shape)]
+        for axis, bounds in enumerate(self.bounds):
+            allowed[axis] |= set(bounds)
+        return tuple(size if len(allowed[axis]) == 1 else -1 for axis, size in enumerate(self.shape))
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Return whether the model takes an array, or a picture (height, width), of this shape."""
+        if self.sizes:
+            return shape in self.sizes
+        if self.bounds:
+            fits = (
+                low <= size and (high < 0 or size <= high)
+                for size, (low, high) in zip(shape, self.bounds, strict=False)
+            )
+            return len(shape) == len(self.bounds) and all(fits)
+        return not self.shape or shape == self.shape
 
 
-def inputs_of(model: Model) -> list[Feature]:
-    """Return the inputs that the model declares."""
-    return [_feature(feature) for feature in model.spec.description.input]
+def inputs_of(model: Model, function: str = "") -> list[Feature]:
+    """Return the inputs that the model declares, for one of its functions or for the one that is its default."""
+    return [_feature(feature) for feature in _description(model, function).input]
 
 
-def outputs_of(model: Model) -> list[Feature]:
-    """Return the outputs that the model declares."""
-    return [_feature(feature) for feature in model.spec.description.output]
+def outputs_of(model: Model, function: str = "") -> list[Feature]:
+    """Return the outputs that the model declares, for one of its functions or for the one that is its default."""
+    return [_feature(feature) for feature in _description(model, function).output]
+
+
+def predicted_names(model: Model, function: str = "") -> tuple[str, str]:
+    """Return the names of a classifier's label and of its dictionary of probabilities; empty where there is none."""
+    description = _description(model, function)
+    return description.predictedFeatureName, description.predictedProbabilitiesName
+
+
+def _description(model: Model, function: str) -> Any:
+    description = model.spec.description
+    name = function or description.defaultFunctionName
+    return next((found for found in description.functions if found.name == name), description)
 
 
 def _feature(feature: Any) -> Feature:
     kind = feature.type.WhichOneof("Type")
     optional = feature.type.isOptional
     if kind == "imageType":
-        image = feature.type.imageType
-        colour = image.ColorSpace.Name(image.colorSpace)
-        return Feature(feature.name, "picture", (image.height, image.width), "uint8", colour, optional)
+        return _picture(feature.name, feature.type.imageType, optional)
     if kind == "multiArrayType":
-        array = feature.type.multiArrayType
-        dtype = _ARRAY_TYPES.get(array.dataType, "float32")
-        return Feature(feature.name, "array", tuple(array.shape), dtype, optional=optional)
+        return _array(feature.name, feature.type.multiArrayType, optional)
     types: dict[str, FeatureType] = {
         "dictionaryType": "dictionary", "stringType": "label", "int64Type": "label", "doubleType": "number",
     }  # fmt: skip
     return Feature(feature.name, types.get(kind, "other"), optional=optional)
+
+
+def _picture(name: str, image: Any, optional: bool) -> Feature:
+    sizes = tuple((size.height, size.width) for size in image.enumeratedSizes.sizes)
+    bounds: tuple[tuple[int, int], ...] = ()
+    if image.WhichOneof("SizeFlexibility") == "imageSizeRange":
+        bounds = tuple(_range(r) for r in (image.imageSizeRange.heightRange, image.imageSizeRange.widthRange))
+    colour = image.ColorSpace.Name(image.colorSpace)
+    return Feature(name, "picture", (image.height, image.width), "uint8", colour, optional, sizes, bounds)
+
+
+def _array(name: str, array: Any, optional: bool) -> Feature:
+    sizes = tuple(tuple(shape.shape) for shape in array.enumeratedShapes.shapes)
+    bounds = tuple(_range(r) for r in array.shapeRange.sizeRanges)
+    default = array.WhichOneof("defaultOptionalValue")
+    return Feature(
+        name,
+        "array",
+        tuple(array.shape),
+        _ARRAY_TYPES.get(array.dataType, "float32"),
+        optional=optional,
+        sizes=sizes,
+        bounds=bounds,
+        default=getattr(array, default) if default else 0.0,
+    )
+
+
+def _range(sizes: Any) -> tuple[int, int]:
+    """Return the least and the greatest size of a `SizeRange`; -1 for no greatest one."""
+    return sizes.lowerBound, sizes.upperBound if sizes.upperBound >= 0 else -1
 
 
 def class_labels(model: Model) -> list[str] | list[int]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from requant.coreml.description import Feature
+from requant.coreml.model import Model
 from requant.coreml.model import load as load_model
 from requant.runtime.features import Inputs, Outputs
+from requant.runtime.translation import ComputePrecision
 
 Engine = Literal["auto", "apple", "onnxruntime"]
 
@@ -26,37 +28,54 @@ class Runner(Protocol):
     inputs: list[Feature]
     outputs: list[Feature]
 
-    def predict(self, inputs: Inputs) -> Outputs:
+    def predict(self, inputs: Inputs, state: Any = None) -> Outputs:
         """Return the model's outputs by name.
 
         Args:
             inputs: by name: a PIL image or an array (height, width[, 3]) of 0 to 255 for a picture, an array for an
-                array.
+                array, a dictionary, a string or a number. An input that the model declares as optional may be left out.
+            state: of a stateful model, from `make_state`; it is changed.
 
         Returns:
-            A PIL image for a picture, an array for an array, a dictionary from labels to probabilities, a label.
+            A PIL image for a picture, an array for an array, a dictionary from labels to probabilities, a label, a
+            number.
 
         Raises:
             RequantError: if an input is missing, unknown, or has another shape or type than the model declares.
         """
         ...
 
+    def make_state(self) -> Any:
+        """Return the state of a stateful model before its first prediction, with `read_state` and `write_state`."""
+        ...
 
-def load(path: Path, engine: Engine = "auto") -> Runner:
+
+def load(
+    path: Path, engine: Engine = "auto", *, function: str = "", compute_precision: ComputePrecision = "float32"
+) -> Runner:
     """Load a model from a `.mlmodel`, an `.mlpackage` folder or an `.mlpackage.zip`.
 
     Args:
         path: the model's file.
         engine: Apple's framework (macOS only), ONNX Runtime, or whichever is better here.
+        function: of an ML Program with several; by default the one that it names as its default.
+        compute_precision: of ML Programs: `float32` computes everything in float32, `float16` rounds the result of each
+            operation that the program types as float16, as a device may.
 
     Raises:
         RequantError: if the file can't be read, or has a layer or an operation without a translation, naming it.
     """
-    model = load_model(path)
+    return open_model(load_model(Path(path)), engine, function=function, compute_precision=compute_precision)
+
+
+def open_model(
+    model: Model, engine: Engine = "auto", *, function: str = "", compute_precision: ComputePrecision = "float32"
+) -> Runner:
+    """Return a runner for a model that is in memory already; see `load`."""
     if engine == "apple" or (engine == "auto" and sys.platform == "darwin"):
         from requant.runtime.apple import AppleRunner
 
-        return AppleRunner(model)
+        return AppleRunner(model, function, compute_precision)
     from requant.runtime.onnx_runner import OnnxRunner
 
-    return OnnxRunner(model)
+    return OnnxRunner(model, function, compute_precision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -15,31 +16,56 @@ from requant.coreml.model import Model, unpack_package
 from requant.errors import RequantError
 from requant.records import write_whole
 from requant.runtime.features import Inputs, Outputs, array_to_tensor, require_inputs
+from requant.runtime.translation import ComputePrecision
+
+ComputeUnits = Literal["all", "cpu", "cpu-and-gpu", "cpu-and-neural-engine"]
+COMPUTE_UNITS: dict[ComputeUnits, str] = {
+    "all": "ALL", "cpu": "CPU_ONLY", "cpu-and-gpu": "CPU_AND_GPU", "cpu-and-neural-engine": "CPU_AND_NE",
+}  # fmt: skip
 
 
 class AppleRunner:
-    """A model loaded by Core ML, computed on the CPU in float32 where the model allows it."""
+    """A model loaded by Core ML."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(
+        self,
+        model: Model,
+        function: str = "",
+        precision: ComputePrecision = "float32",
+        compute_units: ComputeUnits = "cpu",
+    ) -> None:
         """Load a model.
+
+        Args:
+            model: the model.
+            function: of an ML Program with several.
+            precision: left to Apple's framework, which follows the types of the program.
+            compute_units: what may compute.
 
         Raises:
             RequantError: on any other system than macOS.
         """
+        del precision
         if platform.system() != "Darwin":
             raise RequantError("Apple's framework runs on macOS only; use the engine onnxruntime.")
         import coremltools
 
-        self.inputs, self.outputs = inputs_of(model), outputs_of(model)
+        self.inputs, self.outputs = inputs_of(model, function), outputs_of(model, function)
         self._folder = tempfile.TemporaryDirectory()
         path = Path(self._folder.name) / ("model.mlmodel" if model.kind is Kind.NEURAL_NETWORK else "model.mlpackage")
         if model.kind is Kind.NEURAL_NETWORK:
             write_whole(path, model.spec.SerializeToString(deterministic=True))
         else:
             unpack_package(model, path)
-        self._model = coremltools.models.MLModel(str(path), compute_units=coremltools.ComputeUnit.CPU_ONLY)
+        units = coremltools.ComputeUnit[COMPUTE_UNITS[compute_units]]
+        named = {"function_name": function} if function else {}
+        self._model = coremltools.models.MLModel(str(path), compute_units=units, **named)
 
-    def predict(self, inputs: Inputs) -> Outputs:
+    def make_state(self) -> Any:
+        """Return the states of a stateful model before its first prediction."""
+        return self._model.make_state()
+
+    def predict(self, inputs: Inputs, state: Any = None) -> Outputs:
         """Return the model's outputs by name; see `requant.runtime.Runner`."""
         require_inputs(inputs, self.inputs)
         values = {}
@@ -51,4 +77,4 @@ class AppleRunner:
                 if feature.type == "picture":
                     value = value.convert("L" if feature.colour.startswith("GRAYSCALE") else "RGB")
                 values[feature.name] = array_to_tensor(value, feature) if feature.type == "array" else value
-        return dict(self._model.predict(values))
+        return dict(self._model.predict(values, state=state) if state else self._model.predict(values))

@@ -47,9 +47,9 @@ def picture_to_tensor(value: Any, feature: Feature) -> NDArray[np.float32]:
     picture = value if isinstance(value, Image.Image) else _picture_of_array(value, feature.name)
     grey = feature.colour.startswith("GRAYSCALE")
     pixels = np.asarray(picture.convert("L" if grey else "RGB"), np.float32)
-    if pixels.shape[:2] != feature.shape:
+    if not feature.accepts(pixels.shape[:2]):
         raise RequantError(
-            f"the input {feature.name!r} is a picture of {feature.shape[1]} x {feature.shape[0]} pixels, but got "
+            f"the input {feature.name!r} is a picture of {_allowed(feature)} pixels, but got "
             f"{picture.width} x {picture.height}."
         )
     planes = pixels[np.newaxis] if grey else pixels.transpose(2, 0, 1)
@@ -75,8 +75,30 @@ def tensor_to_picture(tensor: NDArray[Any], feature: Feature) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(ordered.transpose(1, 2, 0)))
 
 
-def array_to_tensor(value: Any, feature: Feature) -> NDArray[Any]:
+def _allowed(feature: Feature) -> str:
+    """Return which shapes a model takes, in words: width x height for pictures."""
+    shapes = [feature.shape]
+    if feature.sizes:
+        shapes = list(feature.sizes)
+    if feature.bounds:
+        ranges = [_range(low, high) for low, high in feature.bounds]
+        return " x ".join(reversed(ranges)) if feature.type == "picture" else f"({', '.join(ranges)})"
+    if feature.type == "picture":
+        return " or ".join(f"{width} x {height}" for height, width in shapes)
+    return " or ".join(str(shape) for shape in shapes)
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low} to {high if high >= 0 else 'any number'}"
+
+
+def array_to_tensor(value: Any, feature: Feature, sequence_axes: bool = False) -> NDArray[Any]:
     """Return an array in the type that a model declares.
+
+    Args:
+        value: the array.
+        feature: the input that it is for.
+        sequence_axes: whether it may have the axes (sequence, batch) or (batch) before those that the model declares.
 
     Raises:
         RequantError: if it has another shape than the model declares, or is not made of numbers.
@@ -84,9 +106,10 @@ def array_to_tensor(value: Any, feature: Feature) -> NDArray[Any]:
     array = np.asarray(value)
     if array.dtype.kind not in "iufb":
         raise RequantError(f"the input {feature.name!r} is an array of numbers, not {type(value).__name__}.")
-    if feature.shape and array.shape != feature.shape:
+    leading = array.ndim - len(feature.shape) if sequence_axes and feature.shape else 0
+    if not feature.accepts(array.shape[leading:] if 0 < leading <= 2 else array.shape):
         raise RequantError(
-            f"the input {feature.name!r} is an array of shape {feature.shape}, but got one of shape {array.shape}."
+            f"the input {feature.name!r} is an array of shape {_allowed(feature)}, but got one of shape {array.shape}."
         )
     return array.astype(feature.dtype)
 

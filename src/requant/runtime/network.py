@@ -1,25 +1,34 @@
 """A NeuralNetwork as ONNX.
 
-Networks of the first specification versions see every array as (sequence, batch, channel, height, width). Here the
-sequence axis is left out and the batch is 1, so that tensors are (1, channel, height, width). Later networks may
-declare exact shapes, which are kept as they are. (`NeuralNetwork.proto`, "Array shape mapping".)
+Every layer is translated by a function of `requant.runtime.layers`; here are the arrays that they pass on, what is done
+to pictures before the first layer, and the layers that hold networks (`branch`, `loop`).
+
+Networks of the first specification versions see every array as (sequence, batch, channel, height, width). Later
+networks may declare exact shapes, which are kept as they are (`NeuralNetworkMultiArrayShapeMapping` in
+`NeuralNetwork.proto`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from requant.coreml.description import Feature, class_labels, inputs_of, outputs_of
 from requant.coreml.model import Model
-from requant.coreml.network import network_of
+from requant.coreml.network import network_of, walk_layers
 from requant.errors import RequantError
-from requant.runtime.graph import Graph
-from requant.runtime.layers import LAYERS, Context
+from requant.runtime.graph import Graph, Shape, Tensor
+from requant.runtime.layers import LAYERS, Array, Context, translate_layer
 from requant.runtime.translation import GraphInput, Translation
 
 EXACT_ARRAYS = 1
+RANK4_IMAGES = 1
+_RECURRENT_LAYERS = frozenset({"simpleRecurrent", "gru", "uniDirectionalLSTM", "biDirectionalLSTM"})
+_CLOSE_TO_ZERO = 1e-6
+_BREAK, _CONTINUE = "(break)", "(continue)"
 
 
 def translate_network(model: Model) -> Translation:
@@ -29,83 +38,246 @@ def translate_network(model: Model) -> Translation:
         RequantError: if it has a layer without a translation, naming the layer and its type.
     """
     network = network_of(model.spec)
-    context = Context(Graph(), exact_shapes=network.arrayInputShapeMapping == EXACT_ARRAYS)
-    inputs = {}
+    translator = _Translator(model, network)
     for index, feature in enumerate(inputs_of(model)):
-        inputs[feature.name] = GraphInput("float32", _shape_in_graph(feature, context))
-        tensor = context.graph.input(feature.name, "float32", inputs[feature.name].shape)
-        tensor = _preprocess(tensor, feature, network.preprocessing, index == 0, context)
-        context.tensors[feature.name] = tensor
-        context.axes[tensor] = len(inputs[feature.name].shape)
-    for layer in network.layers:
-        _translate_layer(layer, context, model)
-    return _finish(model, network, context, inputs)
+        translator.declare_input(feature, first=index == 0)
+    translator.layers(network.layers)
+    return translator.finish()
 
 
-def _translate_layer(layer: Any, context: Context, model: Model) -> None:
+class _Translator:
+    """Translates layers in their order; keeps the arrays of the network by name."""
+
+    def __init__(self, model: Model, network: Any) -> None:
+        self.model = model
+        self.network = network
+        self.context = Context(Graph(), exact_shapes=network.arrayInputShapeMapping == EXACT_ARRAYS)
+        sees_sequences = any(_sees_sequences(layer) for layer in walk_layers(network.layers))
+        self.sequences = sees_sequences and not self.context.exact_shapes
+        self.inputs: dict[str, GraphInput] = {}
+
+    def declare_input(self, feature: Feature, first: bool) -> None:
+        """Declare an input in the graph and prepare it as the network says."""
+        shape, rank = self._shape_of(feature)
+        legacy = feature.type != "picture" and not self.context.exact_shapes
+        self.inputs[feature.name] = GraphInput("float32", shape, sequence_axes=legacy)
+        tensor = self.context.graph.input(feature.name, "float32", shape)
+        self.context.arrays[feature.name] = Array(self._preprocess(tensor, feature, first), rank)
+
+    def _shape_of(self, feature: Feature) -> tuple[Shape, int]:
+        """Return the shape of an input in the graph, and how many axes the network sees."""
+        sizes = feature.open_shape
+        if feature.type == "picture":
+            five = self.network.imageInputShapeMapping != RANK4_IMAGES
+            return (1, 1 if feature.colour.startswith("GRAYSCALE") else 3, *sizes), 5 if five else 4
+        if self.context.exact_shapes:
+            return sizes, len(sizes)
+        if len(sizes) not in (1, 3, 4, 5):
+            raise RequantError(
+                f"{self.model.path}: the input {feature.name!r} has the shape {sizes}; this network's arrays have 1 or "
+                "3 axes."
+            )
+        last = (sizes[0], 1, 1) if len(sizes) == 1 else sizes[-3:]
+        return ((-1, -1, *last) if self.sequences else (-1, *last)), 5
+
+    def _preprocess(self, tensor: Tensor, feature: Feature, first: bool) -> Tensor:
+        """Scale and shift a picture as the network says: `scale * (x - mean) + bias` (`NeuralNetworkPreprocessing`)."""
+        graph = self.context.graph
+        for step in self.network.preprocessing:
+            if step.featureName != feature.name and (step.featureName or not first):
+                continue
+            grey = feature.colour.startswith("GRAYSCALE")
+            if step.WhichOneof("preprocessor") == "meanImage":
+                mean = np.array(step.meanImage.meanImage, np.float32).reshape(1, 1 if grey else 3, *feature.shape)
+                tensor = graph.node("Sub", tensor, graph.constant(mean))
+                continue
+            scaler = step.scaler
+            biases = [scaler.grayBias] if grey else [scaler.redBias, scaler.greenBias, scaler.blueBias]
+            biases = biases[::-1] if feature.colour == "BGR" else biases
+            if scaler.channelScale != 1:
+                tensor = graph.node("Mul", tensor, graph.scalar(scaler.channelScale))
+            if any(biases):
+                tensor = graph.node("Add", tensor, graph.constant(np.array(biases, np.float32).reshape(1, -1, 1, 1)))
+        return tensor
+
+    def layers(self, layers: Sequence[Any]) -> None:
+        """Add layers to the graph, the rest of them only where no break or continue comes before them."""
+        for index, layer in enumerate(layers):
+            self._layer(layer)
+            if layer.WhichOneof("layer") in ("loopBreak", "loopContinue"):
+                return
+            if _interrupts(layer):
+                self._unless_interrupted(layers[index + 1 :])
+                return
+
+    def _layer(self, layer: Any) -> None:
+        kind = layer.WhichOneof("layer")
+        try:
+            if kind in _HOLDING:
+                getattr(self, f"_{kind}")(layer)
+                return
+            if kind == "custom":
+                raise RequantError(f"its class {layer.custom.className!r} is the app's own: only that app can run it")
+            if kind not in LAYERS:
+                raise RequantError("requant can't run this type yet")
+            results = translate_layer(self.context, layer, [self._array(name) for name in layer.input])
+        except RequantError as error:
+            if str(self.model.path) in str(error):
+                raise
+            message = f"{self.model.path}: the layer {layer.name!r} of type {kind} can't be run: {error}"
+            raise RequantError(message) from error
+        self.context.arrays.update(zip(layer.output, results, strict=True))
+
+    def _array(self, name: str) -> Array:
+        if name not in self.context.arrays:
+            raise RequantError(f"it reads {name!r}, which no layer before it makes")
+        return self.context.arrays[name]
+
+    # The layers that hold networks, and those that leave them. `_HOLDING` lists them.
+
+    def _branch(self, layer: Any) -> None:
+        condition = self._holds(self._array(layer.input[0]))
+        taken, other = layer.branch.ifBranch.layers, layer.branch.elseBranch.layers
+        self._either(condition, taken, other)
+
+    def _loopBreak(self, layer: Any) -> None:  # noqa: ARG002, N802 - the layer's own name
+        self._raise_flag(_BREAK)
+
+    def _loopContinue(self, layer: Any) -> None:  # noqa: ARG002, N802 - the layer's own name
+        self._raise_flag(_CONTINUE)
+
+    def _raise_flag(self, name: str) -> None:
+        self.context.arrays[name] = Array(self.context.graph.constant(np.array(True)), 0)
+
+    def _unless_interrupted(self, layers: Sequence[Any]) -> None:
+        graph = self.context.graph
+        flags = [self.context.arrays[name].tensor for name in (_BREAK, _CONTINUE)]
+        self._either(graph.node("Or", *flags), [], layers)
+
+    def _either(self, condition: Tensor, taken: Sequence[Any], other: Sequence[Any]) -> None:
+        """Add an `If` whose results are the arrays that both branches end with and at least one of them makes."""
+        before, ends, graphs = self.context.arrays, [], []
+        for layers in (taken, other):
+            with self._nested() as graph:
+                self.layers(layers)
+                ends.append(self.context.arrays)
+                graphs.append(graph)
+        names = [name for name in ends[0] if name in ends[1] and ends[0][name] is not ends[1][name]]
+        names = [
+            name for name in names if ends[0][name] is not before.get(name) or ends[1][name] is not before.get(name)
+        ]
+        if not names:
+            return
+        types = []
+        for name in names:
+            tensors = []
+            for graph, arrays in zip(graphs, ends, strict=True):
+                with self._within(graph, arrays):
+                    tensors.append(self.context.full(arrays[name]))
+                graph.output(tensors[-1])
+            types.append((tensors[0].dtype, _common_shape(*(tensor.known_shape for tensor in tensors))))
+        results = self.context.graph.holder(
+            "If", [condition], types, then_branch=graphs[0].proto(), else_branch=graphs[1].proto()
+        )
+        self.context.arrays.update((name, Array(x, x.rank)) for name, x in zip(names, results, strict=True))
+
+    def _loop(self, layer: Any) -> None:
+        """Add a `Loop` that carries every array which exists before it and is made again in it."""
+        params, graph = layer.loop, self.context.graph
+        condition = list(params.conditionNetwork.layers) if params.conditionVar else []
+        self.layers(condition)
+        start = self._holds(self._array(params.conditionVar)) if condition else graph.constant(np.array(True))
+        body = list(params.bodyNetwork.layers)
+        made = {name for inner in walk_layers([*body, *condition]) for name in inner.output}
+        names = [name for name in self.context.arrays if name in made]
+        carried = [self.context.full(self.context.arrays[name]) for name in names]
+        with self._nested() as nested:
+            nested.variable("int64", ())
+            nested.variable("bool", ())
+            types = [(tensor.dtype, (-1,) * tensor.rank) for tensor in carried]
+            for name, kind in zip(names, types, strict=True):
+                self.context.arrays[name] = Array(nested.variable(*kind), len(kind[1]))
+            for flag in (_BREAK, _CONTINUE):
+                self.context.arrays[flag] = Array(nested.constant(np.array(False)), 0)
+            self.layers(body)
+            stopped = self.context.arrays[_BREAK].tensor
+            self.layers(condition)
+            goes_on = self._holds(self._array(params.conditionVar)) if condition else nested.constant(np.array(True))
+            nested.output(nested.node("And", goes_on, nested.node("Not", stopped)))
+            for name in names:
+                nested.output(self.context.full(self.context.arrays[name]))
+        results = graph.holder("Loop", [self._iterations(layer), start, *carried], types, body=nested.proto())
+        self.context.arrays.update((name, Array(x, x.rank)) for name, x in zip(names, results, strict=True))
+
+    def _iterations(self, layer: Any) -> Tensor | None:
+        graph = self.context.graph
+        if layer.input:
+            return graph.cast(graph.reshape(self._array(layer.input[0]).tensor), "int64")
+        limit = layer.loop.maxLoopIterations
+        return graph.constant(np.array(limit, np.int64)) if limit else None
+
+    def _holds(self, x: Array) -> Tensor:
+        """Return whether a number is not close to zero, a bool without axes."""
+        graph = self.context.graph
+        number = graph.cast(graph.reshape(x.tensor), "float32")
+        return graph.node("Greater", graph.node("Abs", number), graph.scalar(_CLOSE_TO_ZERO))
+
+    @contextmanager
+    def _nested(self) -> Iterator[Graph]:
+        with self._within(self.context.graph.nested(), dict(self.context.arrays)):
+            yield self.context.graph
+
+    @contextmanager
+    def _within(self, graph: Graph, arrays: dict[str, Array]) -> Iterator[None]:
+        outer = self.context.graph, self.context.arrays
+        self.context.graph, self.context.arrays = graph, arrays
+        try:
+            yield
+        finally:
+            self.context.graph, self.context.arrays = outer
+
+    def finish(self) -> Translation:
+        """Declare the graph's outputs and return the whole."""
+        context, labels, results = self.context, class_labels(self.model), []
+        for feature in outputs_of(self.model):
+            if feature.name in context.arrays and feature.type in ("picture", "array", "number"):
+                context.graph.output(context.full(context.arrays[feature.name]))
+                results.append(feature.name)
+        scores = ""
+        if labels:
+            name = self.network.labelProbabilityLayerName or self.network.layers[-1].output[0]
+            context.graph.output(context.arrays[name].tensor)
+            scores = f"{name} (probabilities)"
+            results.append(scores)
+        legacy = not context.exact_shapes
+        return Translation(context.graph.to_bytes(), self.inputs, results, scores, tuple(labels), legacy)
+
+
+_HOLDING = frozenset({"branch", "loop", "loopBreak", "loopContinue"})
+
+
+def _sees_sequences(layer: Any) -> bool:
+    """Return whether a layer of the first specification versions looks at the axis of sequences."""
     kind = layer.WhichOneof("layer")
-    if kind not in LAYERS:
-        raise RequantError(f"{model.path}: the layer {layer.name!r} is of type {kind}, which requant can't run yet.")
-    try:
-        inputs = [context.tensors[name] for name in layer.input]
-    except KeyError as error:
-        raise RequantError(f"{model.path}: the layer {layer.name!r} reads {error}, which no layer makes.") from error
-    results = LAYERS[kind](context, layer, *inputs)
-    context.tensors.update(zip(layer.output, results, strict=True))
-    context.axes |= dict.fromkeys(results, max(context.axes[name] for name in inputs))  # no layer changes their number
-
-
-def _shape_in_graph(feature: Feature, context: Context) -> tuple[int, ...]:
-    if feature.type == "picture":
-        return (1, 1 if feature.colour.startswith("GRAYSCALE") else 3, *feature.shape)
-    if context.exact_shapes:
-        return feature.shape
-    if len(feature.shape) == 1:
-        return (1, feature.shape[0], 1, 1)
-    if len(feature.shape) in (3, 4, 5):
-        return (int(np.prod(feature.shape[:-3])), *feature.shape[-3:])
-    raise RequantError(
-        f"the input {feature.name!r} has the shape {feature.shape}; this network's arrays have 1, 3, 4 or 5 axes."
+    return bool(
+        kind in _RECURRENT_LAYERS
+        or kind == "sequenceRepeat"
+        or (kind == "concat" and layer.concat.sequenceConcat)
+        or (kind == "permute" and list(layer.permute.axis)[:1] != [0])
+        or (kind == "reshape" and len(layer.reshape.targetShape) == 4)
     )
 
 
-def _preprocess(tensor: str, feature: Feature, steps: Any, first: bool, context: Context) -> str:
-    """Scale and shift a picture as the network says: `scale * (x - mean) + bias` (`NeuralNetworkPreprocessing`)."""
-    graph = context.graph
-    for step in steps:
-        if step.featureName != feature.name and (step.featureName or not first):
-            continue
-        if step.WhichOneof("preprocessor") == "meanImage":
-            channels = 1 if feature.colour.startswith("GRAYSCALE") else 3
-            mean = np.array(step.meanImage.meanImage, np.float32).reshape(1, channels, *feature.shape)
-            tensor = graph.node("Sub", tensor, graph.constant(mean))
-            continue
-        scaler = step.scaler
-        biases = [scaler.redBias, scaler.greenBias, scaler.blueBias]
-        if feature.colour.startswith("GRAYSCALE"):
-            biases = [scaler.grayBias]
-        biases = biases[::-1] if feature.colour == "BGR" else biases
-        if scaler.channelScale != 1:
-            tensor = graph.node("Mul", tensor, graph.scalar(scaler.channelScale))
-        if any(biases):
-            tensor = graph.node("Add", tensor, graph.constant(np.array(biases, np.float32).reshape(1, -1, 1, 1)))
-    return tensor
+def _interrupts(layer: Any) -> bool:
+    """Return whether a branch may leave the loop that it is in."""
+    if layer.WhichOneof("layer") != "branch":
+        return False
+    inner = [*layer.branch.ifBranch.layers, *layer.branch.elseBranch.layers]
+    return any(held.WhichOneof("layer") in ("loopBreak", "loopContinue") or _interrupts(held) for held in inner)
 
 
-def _finish(model: Model, network: Any, context: Context, inputs: dict[str, GraphInput]) -> Translation:
-    labels = class_labels(model)
-    results = []
-    for feature in outputs_of(model):
-        if feature.name in context.tensors and feature.type in ("picture", "array", "number"):
-            tensor = context.tensors[feature.name]
-            if feature.type == "array" and not context.exact_shapes:
-                tensor = context.graph.node("Squeeze", tensor, context.graph.integers(0))
-            context.graph.output(context.graph.node("Identity", tensor))
-            results.append(feature.name)
-    scores = ""
-    if labels:
-        scores = network.labelProbabilityLayerName or network.layers[-1].output[0]
-        context.graph.output(context.graph.node("Identity", context.tensors[scores]))
-        scores = f"{scores} (probabilities)"
-        results.append(scores)
-    return Translation(context.graph.to_bytes(), inputs, results, scores, tuple(labels))
+def _common_shape(a: Shape | None, b: Shape | None) -> Shape | None:
+    """Return what two shapes agree on, -1 where they differ."""
+    if a is None or b is None or len(a) != len(b):
+        return None
+    return tuple(x if x == y else -1 for x, y in zip(a, b, strict=True))

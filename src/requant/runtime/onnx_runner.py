@@ -2,45 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from requant.coreml.description import Feature, inputs_of, outputs_of
+from requant.coreml.description import Feature, inputs_of, outputs_of, predicted_names
 from requant.coreml.kind import Kind
 from requant.coreml.model import Model
 from requant.errors import RequantError
-from requant.runtime.features import Inputs, Outputs, require_inputs, tensor_to_picture, to_tensor
+from requant.runtime.features import Inputs, Outputs, array_to_tensor, require_inputs, tensor_to_picture, to_tensor
 from requant.runtime.network import translate_network
 from requant.runtime.program import translate_program
-from requant.runtime.translation import Translation
+from requant.runtime.translation import ComputePrecision, GraphInput, Translation
 
 QUIET = 3
 
 
-def translate(model: Model) -> Translation:
-    """Return a model as ONNX.
+def translate(model: Model, function: str = "", precision: ComputePrecision = "float32") -> Translation:
+    """Return a model as ONNX; see `requant.runtime.load`.
 
     Raises:
         RequantError: if it has a layer or an operation without a translation, naming it.
     """
-    return translate_network(model) if model.kind is Kind.NEURAL_NETWORK else translate_program(model)
+    if model.kind is Kind.ML_PROGRAM:
+        return translate_program(model, function, precision)
+    if function:
+        raise RequantError(f"{model.path} is a NeuralNetwork, which has no functions to choose from.")
+    return translate_network(model)
+
+
+class State:
+    """What a stateful model remembers from one prediction to the next."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Start with these arrays, by the names of the model's states."""
+        self._arrays = dict(arrays)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the states."""
+        return list(self._arrays)
+
+    def read_state(self, name: str) -> NDArray[Any]:
+        """Return the array of a state.
+
+        Raises:
+            RequantError: if there is no such state.
+        """
+        if name not in self._arrays:
+            raise RequantError(f"there is no state {name!r}; the model has {', '.join(self._arrays)}.")
+        return self._arrays[name].copy()
+
+    def write_state(self, name: str, value: NDArray[Any]) -> None:
+        """Replace the array of a state.
+
+        Raises:
+            RequantError: if there is no such state, or it has another shape.
+        """
+        held = self.read_state(name)
+        if held.shape != np.shape(value):
+            raise RequantError(f"the state {name!r} has the shape {held.shape}, not {np.shape(value)}.")
+        self._arrays[name] = np.array(value, held.dtype)
 
 
 class OnnxRunner:
     """A model translated to ONNX and loaded by ONNX Runtime, on one thread so that its results do not vary."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, function: str = "", precision: ComputePrecision = "float32") -> None:
         """Translate and load a model.
 
         Raises:
             RequantError: if it has a layer or an operation without a translation, naming it.
         """
-        self.inputs, self.outputs = inputs_of(model), outputs_of(model)
-        self._description = model.spec.description
-        self._translation = translate(model)
+        self.inputs, self.outputs = inputs_of(model, function), outputs_of(model, function)
+        self._label, self._probabilities = predicted_names(model, function)
+        self._translation = translate(model, function, precision)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = QUIET
@@ -51,48 +90,84 @@ class OnnxRunner:
         except Exception as error:  # ONNX Runtime has no common class for its errors
             raise RequantError(f"{model.path} was translated, but ONNX Runtime refuses it: {error}") from error
 
-    def predict(self, inputs: Inputs) -> Outputs:
+    def make_state(self) -> State:
+        """Return the states of a stateful model before its first prediction: zeros."""
+        states = self._translation.states
+        return State({name: np.zeros(state.shape, state.dtype) for name, state in states.items()})
+
+    def predict(self, inputs: Inputs, state: State | None = None) -> Outputs:
         """Return the model's outputs by name; see `requant.runtime.Runner`."""
         require_inputs(inputs, self.inputs)
         feeds = {
-            feature.name: self._in_graph(to_tensor(inputs[feature.name], feature), feature.name)
+            feature.name: self._in_graph(inputs.get(feature.name), feature)
             for feature in self.inputs
-            if feature.name in inputs
+            if feature.name in self._translation.inputs
         }
+        if self._translation.states and state is None:
+            raise RequantError("the model has states: give predict the state that make_state returns.")
+        feeds |= {name: state.read_state(name) for name in self._translation.states} if state else {}
         try:
             results = self._session.run(None, feeds)
         except Exception as error:  # ONNX Runtime has no common class for its errors
-            left_out = [feature.name for feature in self.inputs if feature.name not in feeds]
-            hint = f" The inputs {', '.join(left_out)} were left out, which requant can't do yet." if left_out else ""
-            raise RequantError(f"the model could not be run.{hint} ONNX Runtime says: {error}") from error
-        return self._in_features(dict(zip(self._translation.results, results, strict=True)))
+            raise RequantError(f"the model could not be run. ONNX Runtime says: {error}") from error
+        tensors = dict(zip(self._translation.results, results, strict=True))
+        for name in self._translation.states if state else ():
+            state.write_state(name, tensors[name]) if state else None
+        return self._in_features(tensors)
 
-    def _in_graph(self, tensor: NDArray[Any], name: str) -> NDArray[Any]:
-        wanted = self._translation.inputs[name]
-        return tensor.astype(wanted.dtype).reshape(wanted.shape)
+    def _in_graph(self, value: Any, feature: Feature) -> NDArray[Any]:
+        wanted = self._translation.inputs[feature.name]
+        if value is None:
+            value = np.full(feature.shape, feature.default, feature.dtype)
+        if feature.type != "array":
+            return to_tensor(value, feature).astype(wanted.dtype)
+        return _with_axes(array_to_tensor(value, feature, wanted.sequence_axes).astype(wanted.dtype), feature, wanted)
 
     def _in_features(self, tensors: dict[str, NDArray[Any]]) -> Outputs:
         outputs: Outputs = {}
         for feature in self.outputs:
             if feature.name in tensors:
-                outputs[feature.name] = _in_feature(tensors[feature.name], feature)
+                tensor = tensors[feature.name]
+                if self._translation.sequence_axes and feature.type == "array":
+                    tensor = _without_axes(tensor, feature)
+                outputs[feature.name] = _in_feature(tensor, feature)
         if self._translation.scores:
             outputs.update(self._classes(tensors[self._translation.scores].reshape(-1)))
         return outputs
 
     def _classes(self, scores: NDArray[Any]) -> Outputs:
         labels = self._translation.labels
-        outputs: Outputs = {self._description.predictedFeatureName: labels[int(scores.argmax())]}
-        if self._description.predictedProbabilitiesName:
-            probabilities = dict(zip(labels, scores.tolist(), strict=True))
-            outputs[self._description.predictedProbabilitiesName] = probabilities
+        outputs: Outputs = {self._label: labels[int(scores.argmax())]}
+        if self._probabilities:
+            outputs[self._probabilities] = dict(zip(labels, scores.tolist(), strict=True))
         return outputs
+
+
+def _with_axes(tensor: NDArray[Any], feature: Feature, wanted: GraphInput) -> NDArray[Any]:
+    """Return an array with the axes that the graph wants.
+
+    The arrays of a network with sequence axes are (sequence, batch, channel, height, width), of which the first two may
+    be left out, or given, and the last two do not belong to a declared shape of one axis.
+    """
+    if not wanted.sequence_axes:
+        return tensor if len(wanted.shape) == tensor.ndim else tensor.reshape(wanted.shape)
+    last = 1 if len(feature.shape) == 1 else 3
+    leading = (1,) * (2 + last - tensor.ndim) + tensor.shape[: max(tensor.ndim - last, 0)]
+    channels = tensor.shape[tensor.ndim - last :] + (1,) * (3 - last)
+    return tensor.reshape((*leading, *channels) if len(wanted.shape) == 5 else (-1, *channels))
+
+
+def _without_axes(tensor: NDArray[Any], feature: Feature) -> NDArray[Any]:
+    """Return an array (sequence, batch, channel, height, width) without the axes of size 1 that are not declared."""
+    shape = tensor.shape[2:] if tensor.shape[:2] == (1, 1) else tensor.shape
+    return tensor.reshape(shape[:-2]) if len(feature.shape) == 1 and shape[-2:] == (1, 1) else tensor.reshape(shape)
 
 
 def _in_feature(tensor: NDArray[Any], feature: Feature) -> Any:
     if feature.type == "picture":
         return tensor_to_picture(tensor, feature)
     if feature.type == "array":
-        shape = feature.shape if int(np.prod(feature.shape)) == tensor.size and feature.shape else tensor.shape
+        declared = feature.shape if feature.shape and not (feature.sizes or feature.bounds) else ()
+        shape = declared if declared and int(np.prod(declared)) == tensor.size else tensor.shape
         return tensor.astype(feature.dtype).reshape(shape)
     return tensor.reshape(-1)[0].item()

@@ -1,29 +1,21 @@
 """The layers of a NeuralNetwork, translated to ONNX, by the names of the fields in `NeuralNetwork.proto`.
 
-Each function takes the context, the layer and the names of its input tensors, and returns those of its results. What
-a layer computes is written in `NeuralNetwork.proto` above the message of its parameters.
+Each function takes the context, the layer and its input arrays, and returns its results. What a layer computes is
+written in `NeuralNetwork.proto` above the message of its parameters.
 """
 
 from __future__ import annotations
 
-from requant.runtime.layers import activation, combination, convolution, linear, normalization, pooling, shape
-from requant.runtime.layers.context import Context, Translator
+from requant.runtime.layers import (  # noqa: F401 - importing a family registers its layers
+    activation,
+    combination,
+    convolution,
+    linear,
+    normalization,
+    pooling,
+    shape,
+)
+from requant.runtime.layers.context import Array, Context
+from requant.runtime.layers.registry import LAYERS, translate_layer
 
-LAYERS: dict[str, Translator] = {
-    "activation": activation.activation,
-    "softmax": activation.softmax,
-    "add": combination.add,
-    "multiply": combination.multiply,
-    "concat": combination.concat,
-    "convolution": convolution.convolution,
-    "pooling": pooling.pooling,
-    "innerProduct": linear.inner_product,
-    "scale": linear.scale,
-    "bias": linear.bias,
-    "batchnorm": normalization.batch_normalization,
-    "flatten": shape.flatten,
-    "padding": shape.padding,
-    "upsample": shape.upsample,
-}
-
-__all__ = ["LAYERS", "Context", "Translator"]
+__all__ = ["LAYERS", "Array", "Context", "translate_layer"]

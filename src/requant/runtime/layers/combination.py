@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from requant.runtime.layers.context import Context, unsupported
+from requant.runtime.graph import Tensor
+from requant.runtime.layers.context import Array, Context
+from requant.runtime.layers.registry import layer
+
+_SEQUENCE_AXIS, _CHANNEL_AXIS = -5, -3
 
 
-def add(context: Context, layer: Any, *inputs: str) -> list[str]:
-    """Translate a sum, or the sum of one tensor and a number."""
-    return [_combine(context, "Add", layer.add.alpha, inputs)]
+@layer("add")
+def add(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
+    """A sum, or the sum of one tensor and a number."""
+    return [_combined(context, "Add", layer.add.alpha, inputs)]
 
 
-def multiply(context: Context, layer: Any, *inputs: str) -> list[str]:
-    """Translate a product, or the product of one tensor and a number."""
-    return [_combine(context, "Mul", layer.multiply.alpha, inputs)]
+@layer("multiply")
+def multiply(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
+    """A product, or the product of one tensor and a number."""
+    return [_combined(context, "Mul", layer.multiply.alpha, inputs)]
 
 
-def _combine(context: Context, kind: str, alpha: float, inputs: tuple[str, ...]) -> str:
+def _combined(context: Context, kind: str, alpha: float, inputs: Sequence[Array]) -> Tensor:
     if len(inputs) == 1:
-        return context.graph.node(kind, inputs[0], context.graph.scalar(alpha))
-    result = inputs[0]
+        return context.graph.node(kind, inputs[0].tensor, context.graph.scalar(alpha))
+    result = inputs[0].tensor
     for other in inputs[1:]:
-        result = context.graph.node(kind, result, other)
+        result = context.graph.node(kind, result, other.tensor)
     return result
 
 
-def concat(context: Context, layer: Any, *inputs: str) -> list[str]:
-    """Translate a concatenation of channels."""
+@layer("concat")
+def concat(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
+    """The channels of several tensors, or their sequences, one after the other."""
     if layer.concat.sequenceConcat:
-        raise unsupported(layer, "a concatenation of sequences")
-    return [context.graph.node("Concat", *inputs, axis=-3)]
+        return [context.graph.node("Concat", *(context.full(x) for x in inputs), axis=_SEQUENCE_AXIS)]
+    return [context.graph.node("Concat", *(x.tensor for x in inputs), axis=_CHANNEL_AXIS)]

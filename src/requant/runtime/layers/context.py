@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from requant.coreml.network import WeightField, decode
+from requant.coreml.network import WeightField, decode, element_count
 from requant.errors import RequantError
-from requant.runtime.graph import Graph
+from requant.runtime.graph import Graph, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """A tensor of a network.
+
+    Networks of the first specification versions see every array as (sequence, batch, channel, height, width). The graph
+    does without leading axes of size 1 where it can, for most layers look only at the last axes.
+
+    Attributes:
+        tensor: the tensor in the graph.
+        rank: how many axes the network sees; where the tensor has fewer, leading axes of size 1 are left out.
+    """
+
+    tensor: Tensor
+    rank: int
 
 
 @dataclass
@@ -20,21 +35,44 @@ class Context:
 
     Attributes:
         graph: the ONNX graph.
-        exact_shapes: whether arrays keep their declared shapes; else they are (1, channel, height, width).
-        tensors: the graph's name of each tensor of the network.
-        axes: how many axes each tensor has, by its name in the graph.
+        exact_shapes: whether arrays keep their declared shapes; else they have the five axes of the first versions.
+        arrays: the tensors by the network's names.
     """
 
     graph: Graph
     exact_shapes: bool
-    tensors: dict[str, str] = field(default_factory=dict)
-    axes: dict[str, int] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+    def full(self, x: Array) -> Tensor:
+        """Return a tensor with all axes that the network sees."""
+        missing = x.rank - x.tensor.rank
+        return self.graph.node("Unsqueeze", x.tensor, self.graph.integers(*range(missing))) if missing else x.tensor
+
+    def pictures(self, x: Array) -> Tensor:
+        """Return a tensor (batch, channel, height, width); axes before the last three become one batch.
+
+        Raises:
+            RequantError: if the network sees fewer than three axes.
+        """
+        if x.rank < 3:
+            raise RequantError(f"it needs the axes channel, height and width, but gets an input of {x.rank} axes")
+        if x.tensor.rank == 4:
+            return x.tensor
+        if x.tensor.rank < 4:
+            return self.graph.node("Unsqueeze", x.tensor, self.graph.integers(*range(4 - x.tensor.rank)))
+        sizes = [self.graph.size_of(x.tensor, axis) for axis in (-3, -2, -1)]
+        return self.graph.reshape(x.tensor, -1, *sizes)
+
+    def from_pictures(self, pictures: Tensor, x: Array) -> Array:
+        """Return a tensor (batch, channel, height, width) with the leading axes that `x` has."""
+        if x.tensor.rank == 4:
+            return Array(pictures, x.rank)
+        sizes = [self.graph.size_of(pictures, axis) for axis in (1, 2, 3)]
+        leading = [self.graph.size_of(x.tensor, axis) for axis in range(max(x.tensor.rank - 3, 0))]
+        return Array(self.graph.reshape(pictures, *leading, *sizes), x.rank)
 
 
-Translator = Callable[..., list[str]]
-
-
-def weights(params: Any, shape: tuple[int, ...], axis: int = 0) -> NDArray[np.float32]:
+def weights(params: Any, shape: tuple[int, ...], axis: int | None = 0) -> NDArray[np.float32]:
     """Return the numbers of a `WeightParams` message, decompressed, float32 in `shape`.
 
     Args:
@@ -45,16 +83,11 @@ def weights(params: Any, shape: tuple[int, ...], axis: int = 0) -> NDArray[np.fl
     return decode(WeightField("weights", params, shape, axis, quantizable=True))
 
 
-def require_four_axes(context: Context, layer: Any, x: str) -> None:
-    """Make sure that a tensor is (batch, channel, height, width), which the layer's translation counts on.
-
-    Raises:
-        RequantError: if it is not.
-    """
-    if context.axes[x] != 4:
-        raise unsupported(layer, f"an input of {context.axes[x]} axes")
+def vector(params: Any) -> NDArray[np.float32]:
+    """Return all numbers of a `WeightParams` message in one dimension, float32."""
+    return weights(params, (element_count(params),))
 
 
-def unsupported(layer: Any, what: str) -> RequantError:
+def unsupported(what: str) -> RequantError:
     """Return the error for a variation of a layer that has no translation."""
-    return RequantError(f"the layer {layer.name!r} has {what}, which requant can't run yet.")
+    return RequantError(f"it has {what}, which requant can't run.")

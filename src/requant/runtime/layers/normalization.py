@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from requant.runtime.layers.context import Context, require_four_axes, unsupported, weights
+from requant.runtime.layers.context import Array, Context, unsupported, weights
+from requant.runtime.layers.registry import layer
 
 
-def batch_normalization(context: Context, layer: Any, x: str) -> list[str]:
-    """Translate a batch normalization, or an instance normalization, which computes mean and variance itself."""
-    require_four_axes(context, layer, x)
+@layer("batchnorm")
+def batch_normalization(context: Context, layer: Any, x: Array) -> list[Array]:
+    """A batch normalization, or an instance normalization, which computes mean and variance itself."""
     params, graph = layer.batchnorm, context.graph
     size = (params.channels,)
     gamma, beta = (graph.constant(weights(p, size)) for p in (params.gamma, params.beta))
     epsilon = params.epsilon or 1e-5
-    if params.computeMeanVar and params.instanceNormalization:
-        return [graph.node("InstanceNormalization", x, gamma, beta, epsilon=epsilon)]
+    pictures = context.pictures(x)
+    if params.computeMeanVar and not params.instanceNormalization:
+        raise unsupported("a mean and a variance over the batch")
     if params.computeMeanVar:
-        raise unsupported(layer, "a mean and a variance over the batch")
-    mean, variance = (graph.constant(weights(p, size)) for p in (params.mean, params.variance))
-    return [graph.node("BatchNormalization", x, gamma, beta, mean, variance, epsilon=epsilon)]
+        result = graph.node("InstanceNormalization", pictures, gamma, beta, epsilon=epsilon)
+    else:
+        mean, variance = (graph.constant(weights(p, size)) for p in (params.mean, params.variance))
+        result = graph.node("BatchNormalization", pictures, gamma, beta, mean, variance, epsilon=epsilon)
+    return [context.from_pictures(result, x)]

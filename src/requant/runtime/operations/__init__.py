@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from requant.runtime.operations import (  # noqa: F401 - importing a family registers its operations
     activation,
+    control_flow,
     conv,
     elementwise_binary,
     elementwise_unary,
@@ -19,6 +20,6 @@ from requant.runtime.operations import (  # noqa: F401 - importing a family regi
     tensor_operation,
     tensor_transformation,
 )
-from requant.runtime.operations.registry import OPERATIONS, Operation, Tensor
+from requant.runtime.operations.registry import OPERATIONS, Operation
 
-__all__ = ["OPERATIONS", "Operation", "Tensor"]
+__all__ = ["OPERATIONS", "Operation"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from requant.errors import RequantError
-from requant.runtime.graph import Graph
-from requant.runtime.operations.registry import Tensor, operation
+from requant.runtime.graph import Graph, Tensor
+from requant.runtime.operations.registry import operation
 
 
 def paired(pad: tuple[int, ...]) -> list[int]:
@@ -32,7 +32,7 @@ def conv(
     pad: tuple[int, ...] | None = None,
     dilations: tuple[int, ...] | None = None,
     groups: int = 1,
-) -> str:
+) -> Tensor:
     """A convolution in one to three dimensions; `weight` is (C_out, C_in / groups, *kernel)."""
     axes = len(weight.shape) - 2
     steps, factors = list(strides or [1] * axes), list(dilations or [1] * axes)
@@ -40,7 +40,7 @@ def conv(
     if "auto_pad" in edges and any(factor > 1 for factor in factors):
         reach = [(size - 1) * factor + 1 for size, factor in zip(weight.shape[2:], factors, strict=True)]
         edges = {"pads": _same_pads(pad_type, x.shape[2:], reach, steps)}
-    inputs = [x.name, weight.name] + ([bias.name] if bias else [])
+    inputs = [x, weight, bias]
     return graph.node(
         "Conv",
         *inputs,

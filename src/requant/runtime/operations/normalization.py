@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from requant.runtime.graph import Graph
-from requant.runtime.operations.registry import Tensor, operation
+from requant.runtime.graph import Graph, Tensor
+from requant.runtime.operations.registry import operation
 
 
 @operation
@@ -15,13 +15,13 @@ def batch_norm(
     gamma: Tensor | None = None,
     beta: Tensor | None = None,
     epsilon: float = 1e-5,
-) -> str:
+) -> Tensor:
     """`gamma * (x - mean) / sqrt(variance + epsilon) + beta` per channel."""
     channels = x.shape[1]
-    factor = gamma.name if gamma else _filled(graph, 1.0, channels)
-    offset = beta.name if beta else _filled(graph, 0.0, channels)
-    return graph.node("BatchNormalization", x.name, factor, offset, mean.name, variance.name, epsilon=epsilon)
+    factor = gamma if gamma else _filled(graph, 1.0, channels)
+    offset = beta if beta else _filled(graph, 0.0, channels)
+    return graph.node("BatchNormalization", x, factor, offset, mean, variance, epsilon=epsilon)
 
 
-def _filled(graph: Graph, value: float, size: int) -> str:
+def _filled(graph: Graph, value: float, size: int) -> Tensor:
     return graph.node("Expand", graph.scalar(value), graph.integers(size))

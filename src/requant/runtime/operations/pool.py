@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from requant.runtime.graph import Graph
+from requant.runtime.graph import Graph, Tensor
 from requant.runtime.operations.conv import border
-from requant.runtime.operations.registry import Tensor, operation
+from requant.runtime.operations.registry import operation
 
 
 @operation
@@ -18,9 +18,9 @@ def max_pool(
     pad_type: str = "valid",
     pad: tuple[int, ...] | None = None,
     ceil_mode: bool = False,
-) -> str:
+) -> Tensor:
     """The greatest number of each window."""
-    return graph.node("MaxPool", x.name, **_window(kernel_sizes, strides, pad_type, pad, ceil_mode))
+    return graph.node("MaxPool", x, **_window(kernel_sizes, strides, pad_type, pad, ceil_mode))
 
 
 @operation
@@ -33,10 +33,10 @@ def avg_pool(
     pad: tuple[int, ...] | None = None,
     exclude_padding_from_average: bool = False,
     ceil_mode: bool = False,
-) -> str:
+) -> Tensor:
     """The mean of each window."""
     window = _window(kernel_sizes, strides, pad_type, pad, ceil_mode)
-    return graph.node("AveragePool", x.name, count_include_pad=int(not exclude_padding_from_average), **window)
+    return graph.node("AveragePool", x, count_include_pad=int(not exclude_padding_from_average), **window)
 
 
 def _window(

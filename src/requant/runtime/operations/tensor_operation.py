@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from requant.runtime.graph import Graph
-from requant.runtime.operations.registry import Tensor, operation
+from requant.runtime.graph import Graph, Tensor
+from requant.runtime.operations.registry import operation
 
 
 @operation
-def concat(graph: Graph, values: list[Tensor], axis: int, interleave: bool = False) -> str:
+def concat(graph: Graph, values: list[Tensor], axis: int, interleave: bool = False) -> Tensor:
     """The tensors one after the other along an axis; interleaved, their slices in turn."""
-    names = [value.name for value in values]
     if not interleave:
-        return graph.node("Concat", *names, axis=axis)
-    shape = values[0].shape
-    axis %= len(shape)
-    apart = [graph.node("Unsqueeze", name, graph.integers(axis + 1)) for name in names]
-    woven = shape[axis] * len(values) if shape[axis] >= 0 else -1
-    sizes = [0] * axis + [woven, *shape[axis + 1 :]]
-    return graph.node("Reshape", graph.node("Concat", *apart, axis=axis + 1), graph.integers(*sizes))
+        return graph.node("Concat", *values, axis=axis)
+    axis %= values[0].rank
+    apart = [graph.node("Unsqueeze", value, graph.integers(axis + 1)) for value in values]
+    sizes = [graph.size_of(values[0], i) for i in range(values[0].rank)]
+    woven = graph.node("Mul", sizes[axis], graph.integers(len(values)))
+    return graph.reshape(graph.node("Concat", *apart, axis=axis + 1), *sizes[:axis], woven, *sizes[axis + 1 :])
