@@ -120,7 +120,7 @@ def test_deconvolution_of_a_given_size():
     close(found, deconvolved(X, weights, stride=(2, 2), crop=((1, 1), (1, 1))))
     with pytest.raises(
         RequantError,
-        match="the layer 'conv' .* has an output shape together with the padding valid",
+        match=r"the layer 'conv' .* has an output shape together with the padding valid",
     ):
         run(lambda n: add_convolution(n, weights, **options))
 
