@@ -1,11 +1,13 @@
 """The compressed constants of an ML Program, decompressed.
 
 Each `constexpr_*` operation is defined in coremltools' MIL reference
-(https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html, iOS 16 and iOS 18).
+(https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html, iOS 16 and iOS 18). They can
+be chained: a lookup table may be quantized, the values that a sparse tensor keeps may be codes of either sort.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,100 +18,173 @@ from requant.coreml.weights import Form
 from requant.errors import RequantError
 
 Parts = dict[str, Any]
+Tensors = tuple[NDArray[Any], ...]
+
+_LINEAR = frozenset(
+    {"constexpr_affine_dequantize", "constexpr_blockwise_shift_scale", "constexpr_sparse_blockwise_shift_scale"}
+)
+_LOOKUP = frozenset({"constexpr_lut_to_dense", "constexpr_lut_to_sparse"})
+_SPARSE = frozenset({"constexpr_sparse_to_dense", "constexpr_lut_to_sparse", "constexpr_sparse_blockwise_shift_scale"})
+_FORMS: dict[tuple[bool, bool, bool], Form] = {  # sparse, linear, lookup table
+    (False, True, False): "linear",
+    (False, False, True): "lookup table",
+    (False, True, True): "linear lookup table",
+    (True, False, False): "sparse",
+    (True, True, False): "sparse linear",
+    (True, False, True): "sparse lookup table",
+    (True, True, True): "sparse linear lookup table",
+}
 
 
-def decompress(operation: str, parts: Parts, name: str) -> NDArray[Any]:
-    """Return the dense tensor, float16 or float32, that a `constexpr_*` operation stands for.
+def decompress(operation: str, parts: Parts, name: str) -> Tensors:
+    """Return what a `constexpr_*` operation stands for, one array for each of its results.
+
+    The operations with a dense result have one; those with a sparse result have two, the mask (uint8, 0 and 1) and
+    the values where the mask is set, in row-major order.
 
     Args:
         operation: its type, as `constexpr_lut_to_dense`.
-        parts: its parameters by name.
+        parts: its parameters by name, decompressed themselves.
         name: of the tensor, for messages.
 
     Raises:
-        RequantError: if the form is not known.
+        RequantError: if the form is not known, or the parts do not fit each other.
     """
-    if operation == "constexpr_cast":
-        return np.asarray(parts["source_val"], np.float32)
-    if operation == "constexpr_affine_dequantize":
-        return _affine(parts)
-    if operation == "constexpr_blockwise_shift_scale":
-        return _shift_scale(parts)
-    if operation == "constexpr_lut_to_dense":
-        return _grouped_lookup(parts) if np.ndim(parts["lut"]) > 1 else _lookup(parts)
-    if operation == "constexpr_sparse_to_dense":
-        return _sparse(parts)
-    raise RequantError(f"the tensor {name} is stored as {operation}, which requant can't read yet.")
+    if operation not in _DECOMPRESSORS:
+        raise RequantError(f"the tensor {name} is stored as {operation}, which requant can't read yet.")
+    try:
+        return _DECOMPRESSORS[operation](parts)
+    except KeyError as error:
+        raise RequantError(f"the tensor {name}, stored as {operation}, has no constant {error.args[0]}.") from error
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise RequantError(
+            f"the tensor {name}, stored as {operation}, is damaged: its parts do not fit ({error})."
+        ) from error
 
 
-def form_of(operation: str, parts: Parts, values: NDArray[Any]) -> tuple[Form, int]:
-    """Return the form and the bits of a tensor that an operation stores; 0 bits where its parts do not tell."""
-    if operation == "const":
+def form_of(chain: Sequence[tuple[str, Parts]], values: NDArray[Any]) -> tuple[Form, int]:
+    """Return the form and the bits of a tensor; 0 bits where the parts do not tell.
+
+    Args:
+        chain: the types and parts of the operations that store it together; a single `const` for a plain tensor.
+        values: the tensor, decompressed.
+    """
+    types = {operation for operation, _ in chain}
+    if not types & (_LINEAR | _LOOKUP | _SPARSE):
+        if "constexpr_cast" in types:
+            return "float16", 16
         return ("float16", 16) if values.dtype == np.float16 else ("float32", 32)
-    if operation == "constexpr_cast":
-        return "float16", 16
-    if operation == "constexpr_affine_dequantize":
-        return "linear", 8
-    if operation == "constexpr_blockwise_shift_scale":
-        return "linear", 0
-    if operation == "constexpr_lut_to_dense":
-        lut = np.asarray(parts["lut"])
-        return "lookup table", int(np.log2(lut.shape[-2] if lut.ndim > 1 else lut.size))
-    return ("sparse" if operation == "constexpr_sparse_to_dense" else "mixed"), 0
+    form = _FORMS[bool(types & _SPARSE), bool(types & _LINEAR), bool(types & _LOOKUP)]
+    if "constexpr_affine_dequantize" in types:
+        return form, 8
+    tables = [np.asarray(parts["lut"]) for operation, parts in chain if operation in _LOOKUP]
+    return form, max((_index_bits(table) for table in tables), default=0)
+
+
+def _index_bits(table: NDArray[Any]) -> int:
+    return int(np.log2(table.shape[-2] if table.ndim > 1 else table.size))
 
 
 def _along(vector: NDArray[Any], axis: int, rank: int) -> NDArray[Any]:
     return vector.reshape([-1 if i == axis % rank else 1 for i in range(rank)]) if vector.ndim else vector
 
 
-def _affine(parts: Parts) -> NDArray[Any]:
+def _cast(parts: Parts) -> Tensors:
+    wanted = str(np.asarray(parts.get("output_dtype", "fp32")).item())
+    if wanted != "fp32":
+        raise ValueError(f"a cast to {wanted} instead of fp32")
+    return (np.asarray(parts["source_val"], np.float32),)
+
+
+def _affine(parts: Parts) -> Tensors:
     data, axis = parts["quantized_data"], int(parts["axis"])
     scale, zero_point = (_along(np.asarray(parts[key]), axis, data.ndim) for key in ("scale", "zero_point"))
-    return np.asarray((data.astype(np.float32) - zero_point.astype(np.float32)) * scale, scale.dtype)
+    return (np.asarray((data.astype(np.float32) - zero_point.astype(np.float32)) * scale, scale.dtype),)
 
 
 def _spread(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Repeat a value per block so that there is one per element."""
+    if values.ndim != len(shape) or any(size % blocks for size, blocks in zip(shape, values.shape, strict=True)):
+        raise ValueError(f"blocks of shape {values.shape} for a tensor of shape {shape}")
     for axis, size in enumerate(shape):
         values = np.repeat(values, size // values.shape[axis], axis)
     return values
 
 
-def _shift_scale(parts: Parts) -> NDArray[Any]:
-    data, scale = parts["data"], parts["scale"]
-    shifted = data.astype(np.float32)
+def _shifted_and_scaled(data: NDArray[Any], parts: Parts) -> NDArray[Any]:
+    """Return `scale * (data - offset)` in the type of the scale, as the operation's reference computes it."""
+    scale = parts["scale"]
+    shifted = data.astype(scale.dtype)
     if "offset" in parts:
-        shifted = shifted - _spread(parts["offset"].astype(np.float32), data.shape)
-    return np.asarray(shifted * _spread(scale, data.shape), scale.dtype)
+        shifted = shifted - _spread(parts["offset"], data.shape)
+    return np.asarray(_spread(scale, data.shape) * shifted, scale.dtype)
 
 
-def _lookup(parts: Parts) -> NDArray[Any]:
-    table, shape = parts["lut"], tuple(int(size) for size in parts["shape"])
-    count, bits = int(np.prod(shape)), int(np.log2(table.size))
+def _shift_scale(parts: Parts) -> Tensors:
+    return (_shifted_and_scaled(parts["data"], parts),)
+
+
+def _sparse_shift_scale(parts: Parts) -> Tensors:
+    mask = parts["data_mask"]
+    dense = _filled(mask, parts["nonzero_data"])
+    return mask, _shifted_and_scaled(dense, parts)[mask != 0]
+
+
+def _lookup(parts: Parts) -> Tensors:
+    table = parts["lut"]
+    if table.ndim > 1:
+        return (_looked_up(parts["indices"], parts),)
+    shape = tuple(int(size) for size in parts["shape"])  # iOS 16's form has the indices packed into bytes
+    count, bits = int(np.prod(shape)), _index_bits(table)
     indices = unpack(parts["indices"].tobytes(), count, bits, "least significant first")
-    return np.asarray(table[indices].reshape(shape))
+    return (np.asarray(table[indices].reshape(shape)),)
 
 
-def _grouped_lookup(parts: Parts) -> NDArray[Any]:
-    indices, table = parts["indices"], parts["lut"]
-    groups = table.shape[:-2]
-    positions = np.indices(indices.shape)
-    group = tuple(p // (i // g) for p, i, g in zip(positions, indices.shape, groups, strict=True))
-    vectors = table[(*group, indices)]
+def _sparse_lookup(parts: Parts) -> Tensors:
+    mask, length = parts["indices_mask"], parts["lut"].shape[-1]
+    values = _looked_up(_filled(mask, parts["indices_nonzero_data"]), parts)
+    if length > 1:
+        mask = np.repeat(mask, length, int(parts["vector_axis"]))
+    return mask, values[mask != 0]
+
+
+def _looked_up(indices: NDArray[Any], parts: Parts) -> NDArray[Any]:
+    """Replace each index by the entry of its block's table; an entry that is a vector lies along `vector_axis`."""
+    table = parts["lut"]
+    if table.ndim != indices.ndim + 2:
+        raise ValueError(f"tables of shape {table.shape} for indices of shape {indices.shape}")
+    positions = np.indices(indices.shape, sparse=True)
+    groups = zip(positions, indices.shape, table.shape, strict=False)
+    vectors = table[(*(p // (size // count) for p, size, count in groups), indices)]
     if table.shape[-1] == 1:
         return np.asarray(vectors[..., 0])
     axis = int(parts["vector_axis"]) % indices.ndim
-    moved = np.moveaxis(vectors, -1, axis + 1)
     shape = list(indices.shape)
     shape[axis] *= table.shape[-1]
-    return np.asarray(moved.reshape(shape))
+    return np.asarray(np.moveaxis(vectors, -1, axis + 1).reshape(shape))
 
 
-def _sparse(parts: Parts) -> NDArray[Any]:
+def _sparse(parts: Parts) -> Tensors:
     mask = parts["mask"]
     if "shape" in parts:  # iOS 16's form has the mask packed into bytes
         shape = tuple(int(size) for size in parts["shape"])
         mask = unpack(mask.tobytes(), int(np.prod(shape)), 1, "least significant first").reshape(shape)
-    dense = np.zeros(mask.shape, parts["nonzero_data"].dtype)
-    dense[mask.astype(bool)] = parts["nonzero_data"]
+    return (_filled(mask, parts["nonzero_data"]),)
+
+
+def _filled(mask: NDArray[Any], nonzero_data: NDArray[Any]) -> NDArray[Any]:
+    """Return a dense tensor with the values where the mask is set and zeros elsewhere."""
+    dense = np.zeros(mask.shape, nonzero_data.dtype)
+    dense[mask != 0] = nonzero_data
     return dense
+
+
+_DECOMPRESSORS: dict[str, Callable[[Parts], Tensors]] = {
+    "constexpr_affine_dequantize": _affine,
+    "constexpr_blockwise_shift_scale": _shift_scale,
+    "constexpr_cast": _cast,
+    "constexpr_lut_to_dense": _lookup,
+    "constexpr_lut_to_sparse": _sparse_lookup,
+    "constexpr_sparse_blockwise_shift_scale": _sparse_shift_scale,
+    "constexpr_sparse_to_dense": _sparse,
+}

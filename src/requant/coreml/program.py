@@ -6,7 +6,6 @@ operation, or of a `constexpr_*` operation that Core ML decompresses when it loa
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +26,8 @@ DTYPES: dict[str, str] = {
     "INT64": "<i8", "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8",
 }  # fmt: skip
 SUB_BYTE_BITS = {"INT4": 4, "UINT4": 4, "UINT6": 6, "UINT3": 3, "UINT2": 2, "UINT1": 1}
+# The parameter with a code per weight of the operations with a linear form.
+_CODE_PARAMETERS = {"constexpr_blockwise_shift_scale": "data", "constexpr_sparse_blockwise_shift_scale": "nonzero_data"}
 
 
 def functions(spec: Any) -> dict[str, Any]:
@@ -87,13 +88,22 @@ def _immediate_array(value: Any) -> NDArray[Any]:
     kind = tensor.WhichOneof("value")
     name, shape = data_type(value.type), shape_of(value.type)
     if kind is None:
-        return np.zeros(shape, DTYPES.get(name, "u1"))
+        return np.zeros(shape, object if name == "STRING" else _dtype(name))
     values = getattr(tensor, kind).values
     if kind == "bytes":
         return _decode_bytes(values, name, shape)
     if kind == "strings":
         return np.array(list(values), dtype=object).reshape(shape)
-    return np.array(values, DTYPES[name]).reshape(shape)
+    return np.array(values, _dtype(name)).reshape(shape)
+
+
+def _dtype(name: str) -> str:
+    """Return numpy's type for an element type; elements of less than a byte get one each."""
+    if name in SUB_BYTE_BITS:
+        return "<i1" if name.startswith("INT") else "<u1"
+    if name not in DTYPES:
+        raise RequantError(f"a constant of the program is of type {name}, which requant can't read yet.")
+    return DTYPES[name]
 
 
 def _blob_array(value: Any, model: Model) -> NDArray[Any]:
@@ -127,7 +137,7 @@ def blob_of(value: Any, model: Model) -> Blob:
 
 def _decode_bytes(data: bytes, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     if name not in SUB_BYTE_BITS:
-        return np.frombuffer(data, DTYPES[name], int(np.prod(shape))).reshape(shape)
+        return np.frombuffer(data, _dtype(name), int(np.prod(shape))).reshape(shape)
     bits = SUB_BYTE_BITS[name]
     codes = unpack(data, int(np.prod(shape)), bits, "least significant first").reshape(shape)
     if name.startswith("INT"):
@@ -166,16 +176,17 @@ def is_constant(operation: Any) -> bool:
     return bool(operation.type == "const" or operation.type.startswith("constexpr_"))
 
 
-def constant_value(operation: Any, model: Model, known: dict[str, Any]) -> Any:
-    """Return the result of a `const` or `constexpr_*` operation, decompressed.
+def constant_results(operation: Any, model: Model, known: dict[str, Any]) -> dict[str, Any]:
+    """Return the results of a `const` or `constexpr_*` operation by their names, decompressed.
 
     Raises:
-        RequantError: if a compressed form is unknown, naming it.
+        RequantError: if a compressed form is unknown or damaged, naming it.
     """
     found = constants(operation, model, known)
     if operation.type == "const":
-        return found["val"]
-    return decompress(operation.type, found, operation_name(operation))
+        return {operation_name(operation): found["val"]}
+    results = decompress(operation.type, found, operation_name(operation))
+    return {output.name: result for output, result in zip(operation.outputs, results, strict=True)}
 
 
 def constant_values(block: Any, model: Model) -> dict[str, Any]:
@@ -183,7 +194,7 @@ def constant_values(block: Any, model: Model) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for operation in walk_operations(block):
         if is_constant(operation):
-            known[operation_name(operation)] = constant_value(operation, model, known)
+            known |= constant_results(operation, model, known)
     return known
 
 
@@ -196,33 +207,31 @@ def stored_weights(model: Model) -> list[StoredWeight]:
     for _, function in sorted(model.spec.mlProgram.functions.items()):
         block = block_of(function)
         known = constant_values(block, model)
-        owners = _owners(block)
-        sizes: Counter[str] = Counter()
-        for operation in filter(is_constant, walk_operations(block)):
-            name = operation_name(operation)
-            sizes[_root(name, owners)] += blob_bytes(operation, model)
-            if operation.type != "const" or name in owners:
-                sizes[_root(name, owners)] += _small_parts_bytes(operation)
-        for operation in filter(is_constant, walk_operations(block)):
-            name = operation_name(operation)
-            if name not in owners and sizes[name] and _is_float(known[name]):
-                form, bits = form_of(operation.type, constants(operation, model, known), known[name])
-                bits = bits or _element_bits(operation)
+        for name, operations in _chains(block).items():
+            size = sum(_stored_bytes(operation, model, len(operations) > 1) for operation in operations)
+            if size and _is_float(known[name]):
+                form, bits = form_of([(o.type, constants(o, model, known)) for o in operations], known[name])
                 values = np.asarray(known[name], np.float32)
-                weights.append(StoredWeight(name, values, form, bits, sizes[name], values.ndim > 1))
+                weights.append(StoredWeight(name, values, form, bits or _code_bits(operations), size, values.ndim > 1))
     return weights
 
 
-def _owners(block: Any) -> dict[str, str]:
-    """Return for each constant that is a part of a `constexpr_*` operation the name of that operation."""
-    return {
-        binding.name: operation_name(operation)
-        for operation in walk_operations(block)
-        if operation.type.startswith("constexpr_")
+def _chains(block: Any) -> dict[str, list[Any]]:
+    """Return for each constant that is no part of another one the operations that store it, itself the last."""
+    operations = [operation for operation in walk_operations(block) if is_constant(operation)]
+    makers = {output.name: operation_name(operation) for operation in operations for output in operation.outputs}
+    owners = {
+        makers[binding.name]: operation_name(operation)
+        for operation in operations
+        if operation.type != "const"
         for argument in operation.inputs.values()
         for binding in argument.arguments
-        if binding.WhichOneof("binding") == "name"
+        if binding.WhichOneof("binding") == "name" and binding.name in makers
     }
+    chains: dict[str, list[Any]] = {operation_name(o): [] for o in operations if operation_name(o) not in owners}
+    for operation in operations:
+        chains[_root(operation_name(operation), owners)].append(operation)
+    return chains
 
 
 def _root(name: str, owners: dict[str, str]) -> str:
@@ -231,12 +240,22 @@ def _root(name: str, owners: dict[str, str]) -> str:
     return name
 
 
-def _element_bits(operation: Any) -> int:
-    """Return the bits of an element of the operation's `data`, 0 where it has none of its own."""
-    for binding in operation.inputs["data"].arguments if "data" in operation.inputs else []:
-        if binding.WhichOneof("binding") == "value":
-            name = data_type(binding.value.type)
-            return SUB_BYTE_BITS.get(name) or np.dtype(DTYPES[name]).itemsize * 8
+def _stored_bytes(operation: Any, model: Model, is_part: bool) -> int:
+    """Return the bytes that an operation takes in the weight file, and in the program if it is part of a weight."""
+    counts = is_part or operation.type != "const"
+    return blob_bytes(operation, model) + (_small_parts_bytes(operation) if counts else 0)
+
+
+def _code_bits(operations: list[Any]) -> int:
+    """Return the bits of a code of a linear form, 0 for a form that has none."""
+    types = {output.name: output.type for operation in operations for output in operation.outputs}
+    for operation in operations:
+        if operation.type not in _CODE_PARAMETERS:
+            continue
+        for binding in operation.inputs[_CODE_PARAMETERS[operation.type]].arguments:
+            value = binding.WhichOneof("binding") == "value"
+            name = data_type(binding.value.type if value else types[binding.name])
+            return SUB_BYTE_BITS.get(name) or np.dtype(_dtype(name)).itemsize * 8
     return 0
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-Form = Literal["float32", "float16", "linear", "lookup table", "sparse", "mixed"]
-COMPRESSED: frozenset[Form] = frozenset({"linear", "lookup table", "sparse", "mixed"})
+Form = Literal[
+    "float32", "float16", "linear", "lookup table", "sparse",
+    "linear lookup table", "sparse linear", "sparse lookup table", "sparse linear lookup table", "mixed",
+]  # fmt: skip
+COMPRESSED: frozenset[Form] = frozenset(get_args(Form)) - {"float32", "float16"}
 
 
 @dataclass(frozen=True)
