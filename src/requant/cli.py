@@ -6,8 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from requant.errors import RequantError
+from requant.runtime.translation import ComputePrecision, ComputeUnits
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="requant", description="Preserve, describe and unpack Core ML models.")
+    parser = argparse.ArgumentParser(prog="requant", description="Preserve, describe, run and unpack Core ML models.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     lock = commands.add_parser("lock", help="preserve new originals: write their digests down, make them read-only")
@@ -38,6 +40,28 @@ def _parser() -> argparse.ArgumentParser:
     describe = commands.add_parser("describe", help="say what a Core ML model is and what it stores")
     describe.add_argument("model", type=Path, metavar="FILE")
     describe.set_defaults(command=_describe)
+
+    predict = commands.add_parser("predict", help="run a Core ML model once, on any machine")
+    predict.add_argument("model", type=Path, metavar="FILE")
+    predict.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a picture's file, an .npy or .npz file, JSON, or text; once per input",
+    )
+    predict.add_argument("--output", type=Path, metavar="FOLDER", help="write pictures, arrays and labels there")
+    predict.add_argument("--engine", choices=("auto", "apple", "onnxruntime"), default="auto")
+    predict.add_argument("--compute-units", choices=get_args(ComputeUnits), default="cpu", help="of Apple's framework")
+    predict.add_argument("--compute-precision", choices=get_args(ComputePrecision), default="float32")
+    predict.add_argument("--function", default="", metavar="NAME", help="of an ML Program with several")
+    predict.set_defaults(command=_predict)
+
+    compare = commands.add_parser("compare-runtimes", help="run a model in all ways that this machine has, and compare")
+    compare.add_argument("model", type=Path, metavar="FILE")
+    compare.add_argument("--data", type=Path, help="a folder of pictures or an .npz file; default: made up from a seed")
+    compare.add_argument("--function", default="", metavar="NAME", help="of an ML Program with several")
+    compare.set_defaults(command=_compare_runtimes)
 
     unpack = commands.add_parser("unpack", help="lay out an .mlpackage.zip as the folder that Xcode takes")
     unpack.add_argument("model", type=Path, metavar="FILE")
@@ -91,6 +115,32 @@ def _describe(options: argparse.Namespace) -> None:
     for weight in weights:
         shape = " x ".join(map(str, weight.values.shape))
         print(f"    {weight.name}: {shape}, {weight.form}" + (f", {weight.bits} bits" if weight.bits < 16 else ""))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from requant.evaluate.single import describe_outputs, read_inputs, write_outputs
+    from requant.runtime import load
+
+    runner = load(
+        options.model,
+        options.engine,
+        function=options.function,
+        compute_precision=options.compute_precision,
+        compute_units=options.compute_units,
+    )
+    outputs = runner.predict(read_inputs(options.input, runner.inputs), runner.make_state())
+    print(describe_outputs(outputs))
+    for path in write_outputs(outputs, options.output) if options.output else []:
+        print(f"wrote {path}")
+
+
+def _compare_runtimes(options: argparse.Namespace) -> None:
+    from requant.evaluate.engines import compare_engines, comparison_table
+
+    print(f"{options.model}, on {options.data or 'inputs made up from a seed'}")
+    print(comparison_table(compare_engines(options.model, options.data, options.function)))
+    if sys.platform != "darwin":
+        print("Apple's framework runs on macOS only; run this command on a Mac to see it beside these.")
 
 
 def _unpack(options: argparse.Namespace) -> None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from requant.coreml.description import Feature
-from requant.coreml.model import Model
-from requant.coreml.model import load as load_model
-from requant.runtime.features import Inputs, Outputs
-from requant.runtime.translation import ComputePrecision
+from requant.runtime.translation import ComputePrecision, ComputeUnits
+
+if TYPE_CHECKING:  # the command line reads the choices above, and should not wait for coremltools
+    from requant.coreml.description import Feature
+    from requant.coreml.model import Model
+    from requant.runtime.features import Inputs, Outputs
 
 Engine = Literal["auto", "apple", "onnxruntime"]
 
@@ -51,7 +52,12 @@ class Runner(Protocol):
 
 
 def load(
-    path: Path, engine: Engine = "auto", *, function: str = "", compute_precision: ComputePrecision = "float32"
+    path: Path,
+    engine: Engine = "auto",
+    *,
+    function: str = "",
+    compute_precision: ComputePrecision = "float32",
+    compute_units: ComputeUnits = "cpu",
 ) -> Runner:
     """Load a model from a `.mlmodel`, an `.mlpackage` folder or an `.mlpackage.zip`.
 
@@ -61,21 +67,35 @@ def load(
         function: of an ML Program with several; by default the one that it names as its default.
         compute_precision: of ML Programs: `float32` computes everything in float32, `float16` rounds the result of each
             operation that the program types as float16, as a device may.
+        compute_units: what Apple's framework may compute with.
 
     Raises:
         RequantError: if the file can't be read, or has a layer or an operation without a translation, naming it.
     """
-    return open_model(load_model(Path(path)), engine, function=function, compute_precision=compute_precision)
+    from requant.coreml.model import load as load_model
+
+    return open_model(
+        load_model(Path(path)),
+        engine,
+        function=function,
+        compute_precision=compute_precision,
+        compute_units=compute_units,
+    )
 
 
 def open_model(
-    model: Model, engine: Engine = "auto", *, function: str = "", compute_precision: ComputePrecision = "float32"
+    model: Model,
+    engine: Engine = "auto",
+    *,
+    function: str = "",
+    compute_precision: ComputePrecision = "float32",
+    compute_units: ComputeUnits = "cpu",
 ) -> Runner:
     """Return a runner for a model that is in memory already; see `load`."""
     if engine == "apple" or (engine == "auto" and sys.platform == "darwin"):
         from requant.runtime.apple import AppleRunner
 
-        return AppleRunner(model, function, compute_precision)
+        return AppleRunner(model, function, compute_units)
     from requant.runtime.onnx_runner import OnnxRunner
 
     return OnnxRunner(model, function, compute_precision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,9 +16,8 @@ from requant.coreml.model import Model, unpack_package
 from requant.errors import RequantError
 from requant.records import write_whole
 from requant.runtime.features import Inputs, Outputs, array_to_tensor, require_inputs
-from requant.runtime.translation import ComputePrecision
+from requant.runtime.translation import ComputeUnits
 
-ComputeUnits = Literal["all", "cpu", "cpu-and-gpu", "cpu-and-neural-engine"]
 COMPUTE_UNITS: dict[ComputeUnits, str] = {
     "all": "ALL", "cpu": "CPU_ONLY", "cpu-and-gpu": "CPU_AND_GPU", "cpu-and-neural-engine": "CPU_AND_NE",
 }  # fmt: skip
@@ -31,7 +30,6 @@ class AppleRunner:
         self,
         model: Model,
         function: str = "",
-        precision: ComputePrecision = "float32",
         compute_units: ComputeUnits = "cpu",
     ) -> None:
         """Load a model.
@@ -39,13 +37,11 @@ class AppleRunner:
         Args:
             model: the model.
             function: of an ML Program with several.
-            precision: left to Apple's framework, which follows the types of the program.
             compute_units: what may compute.
 
         Raises:
             RequantError: on any other system than macOS.
         """
-        del precision
         if platform.system() != "Darwin":
             raise RequantError("Apple's framework runs on macOS only; use the engine onnxruntime.")
         import coremltools

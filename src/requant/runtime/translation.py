@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 ComputePrecision = Literal["float32", "float16"]
+ComputeUnits = Literal["all", "cpu", "cpu-and-gpu", "cpu-and-neural-engine"]
 
 
 @dataclass(frozen=True)
