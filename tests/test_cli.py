@@ -63,20 +63,20 @@ def test_verify_without_names_looks_into_the_usual_folder(originals, capsys, mon
 def test_describe_a_network(originals, capsys):
     assert main(["describe", str(originals / "a.mlmodel")]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{originals / 'a.mlmodel'}: NeuralNetwork, iOS 11 and macOS 10.13 or newer",
+        f"{originals / 'a.mlmodel'}: NeuralNetwork, 0.00 MB, iOS 11 and macOS 10.13 or newer",
         "  input x: array 5 float32",
         "  output y: array float32",
         "  24 weights in 2 tensors, 32.00 bits per weight",
-        "    fc.weights: 4 x 5, float32",
-        "    fc.bias: 4, float32",
+        "    float32: 24 weights in 2 tensors, 0.00 MB",
+        "  1 layer: 1 innerProduct",
     ]
 
 
 def test_describe_a_variant(some_weights, tmp_path, capsys):
     save(quantize(some_weights, Scheme("kmeans", 4)), tmp_path / "v.mlpackage.zip")
-    assert main(["describe", str(tmp_path / "v.mlpackage.zip")]) == 0
+    assert main(["describe", "--tensors", str(tmp_path / "v.mlpackage.zip")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{tmp_path / 'v.mlpackage.zip'}: ML Program, iOS 16 and macOS 13 or newer"
+    assert lines[0] == f"{tmp_path / 'v.mlpackage.zip'}: ML Program, 0.02 MB, iOS 16 and macOS 13 or newer"
     assert "    fc_weight_0: 20 x 800, lookup table, 4 bits" in lines
     assert "    conv_bias_0: 32, float32" in lines
 

@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
 
     describe = commands.add_parser("describe", help="say what a Core ML model is and what it stores")
     describe.add_argument("model", type=Path, metavar="FILE")
+    describe.add_argument("--tensors", action="store_true", help="name every weight tensor too")
     describe.set_defaults(command=_describe)
 
     predict = commands.add_parser("predict", help="run a Core ML model once, on any machine")
@@ -95,26 +96,10 @@ def _files(count: int) -> str:
 
 
 def _describe(options: argparse.Namespace) -> None:
-    from requant.coreml.deployment import oldest_system
-    from requant.coreml.description import inputs_of, outputs_of
-    from requant.coreml.inventory import stored_weights
-    from requant.coreml.model import load
-    from requant.coreml.weights import bits_per_weight
+    from requant.coreml.model import load, size_of
+    from requant.report.anatomy import describe
 
-    model = load(options.model)
-    weights = stored_weights(model)
-    system = oldest_system(model)
-    print(f"{options.model}: {model.kind}, iOS {system.ios} and macOS {system.macos} or newer")
-    for title, features in (("input", inputs_of(model)), ("output", outputs_of(model))):
-        for feature in features:
-            shape = " x ".join(map(str, feature.shape))
-            colour = feature.colour if feature.type == "picture" else feature.dtype if feature.type == "array" else ""
-            print(f"  {title} {feature.name}: " + " ".join(filter(None, [feature.type, shape, colour])))
-    count = sum(weight.values.size for weight in weights)
-    print(f"  {count:,} weights in {len(weights)} tensors, {bits_per_weight(weights):.2f} bits per weight")
-    for weight in weights:
-        shape = " x ".join(map(str, weight.values.shape))
-        print(f"    {weight.name}: {shape}, {weight.form}" + (f", {weight.bits} bits" if weight.bits < 16 else ""))
+    print(describe(load(options.model), size_of(options.model), options.tensors))
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -40,7 +40,7 @@ _BODIES = {
     2002: "visionFeaturePrint", 2003: "soundAnalysisPreprocessing", 2004: "gazetteer", 2005: "wordEmbedding",
     2006: "audioFeaturePrint", 3000: "serializedModel",
 }  # fmt: skip
-_KINDS = {
+KINDS = {
     "neuralNetwork": Kind.NEURAL_NETWORK,
     "neuralNetworkClassifier": Kind.NEURAL_NETWORK,
     "neuralNetworkRegressor": Kind.NEURAL_NETWORK,
@@ -54,12 +54,12 @@ def kind_of_body(body: str, path: Path) -> Kind:
     Raises:
         RequantError: if it is a model that has no weights to quantize, naming what it is.
     """
-    if body not in _KINDS:
+    if body not in KINDS:
         raise RequantError(
             f"{path} holds a model of type {body}. Only neural networks and ML Programs have weights that can be "
             "quantized; ship this one as it is."
         )
-    return _KINDS[body]
+    return KINDS[body]
 
 
 def read_kind(path: Path) -> Kind:

@@ -83,6 +83,11 @@ def load(path: Path) -> Model:
         raise RequantError(f"{path} can't be read: {error.strerror or error}.") from error
 
 
+def size_of(path: Path) -> int:
+    """Return the bytes that a model takes on disk: a file, or all files of a package."""
+    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.is_dir() else path.stat().st_size
+
+
 def _folder_members(path: Path) -> dict[str, bytes]:
     return {f.relative_to(path).as_posix(): f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()}
 

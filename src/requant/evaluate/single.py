@@ -29,7 +29,7 @@ def read_inputs(given: Sequence[str], features: Sequence[Feature]) -> dict[str, 
     Args:
         given: `NAME=VALUE` each, or only `VALUE` for a model with one input. The value of a picture is a file, which is
             cropped and scaled to the size that the model wants; of an array an `.npy` file, an `.npz` file (its array
-            of that name, or its only one) or JSON; of a dictionary a `.json` file or JSON; otherwise the text or number.
+            of that name, or its only one) or JSON; of a dictionary a `.json` file or JSON; otherwise text or a number.
         features: the model's inputs.
 
     Raises:

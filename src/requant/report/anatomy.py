@@ -1,0 +1,115 @@
+"""What a model is made of, in words: what `requant describe` prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from requant.coreml.deployment import oldest_system, system_of
+from requant.coreml.description import Feature, inputs_of, outputs_of
+from requant.coreml.inventory import stored_weights
+from requant.coreml.kind import KINDS
+from requant.coreml.model import Model
+from requant.coreml.network import network_of, walk_layers
+from requant.coreml.program import all_operations, functions, is_constant
+from requant.coreml.weights import StoredWeight, bits_per_weight
+
+_PIPELINES = frozenset({"pipeline", "pipelineClassifier", "pipelineRegressor"})
+
+
+def describe(model: Model, size: int, tensors: bool = False) -> str:
+    """Return a model's inputs, outputs, size, weights by stored form, oldest system, and layers by type.
+
+    Args:
+        model: of any kind.
+        size: of its file, in bytes.
+        tensors: whether to name every weight tensor too.
+    """
+    lines = [f"{model.path}: {_title(model)}, {size / 1e6:.2f} MB, {_system(model)}"]
+    for function in _function_names(model):
+        lines += [f"  function {function}"] if function else []
+        for title, features in (("input", inputs_of(model, function)), ("output", outputs_of(model, function))):
+            lines += [f"  {title} {_feature(feature)}" for feature in features]
+    lines += [f"  state {state.name}: {_shape(state)}" for state in model.spec.description.state]
+    lines += list(_contents(model, tensors))
+    return "\n".join(lines)
+
+
+def _title(model: Model) -> str:
+    body = model.spec.WhichOneof("Type")
+    return str(KINDS.get(body, body))
+
+
+def _system(model: Model) -> str:
+    has_weights = model.spec.WhichOneof("Type") in KINDS
+    system = oldest_system(model) if has_weights else system_of(model.spec.specificationVersion)
+    return f"iOS {system.ios} and macOS {system.macos} or newer"
+
+
+def _function_names(model: Model) -> list[str]:
+    return [function.name for function in model.spec.description.functions] or [""]
+
+
+def _feature(feature: Feature) -> str:
+    shape = " x ".join("any" if size < 0 else str(size) for size in feature.open_shape)
+    kind = {"picture": feature.colour, "array": feature.dtype}.get(feature.type, "")
+    optional = "(may be left out)" if feature.optional else ""
+    return f"{feature.name}: " + " ".join(filter(None, [feature.type, shape, kind, optional]))
+
+
+def _shape(state: Any) -> str:
+    return " x ".join(map(str, state.type.stateType.arrayType.shape))
+
+
+def _contents(model: Model, tensors: bool) -> Iterator[str]:
+    body = model.spec.WhichOneof("Type")
+    if body in _PIPELINES:
+        pipeline = getattr(model.spec, body)
+        stages = (pipeline if body == "pipeline" else pipeline.pipeline).models
+        yield f"  {len(stages)} models one after the other: " + ", ".join(stage.WhichOneof("Type") for stage in stages)
+        for stage in stages:
+            if stage.WhichOneof("Type") in KINDS or stage.WhichOneof("Type") in _PIPELINES:
+                part = Model(stage, model.files, model.path)
+                yield f"  in the {stage.WhichOneof('Type')}:"
+                yield from (f"  {line}" for line in _contents(part, tensors))
+        return
+    if body not in KINDS:
+        yield "  no weights to quantize"
+        return
+    weights = stored_weights(model)
+    count = sum(weight.values.size for weight in weights)
+    yield f"  {count:,} weights in {len(weights)} tensors, {bits_per_weight(weights):.2f} bits per weight"
+    yield from _forms(weights)
+    if tensors:
+        yield from (_tensor(weight) for weight in weights)
+    counted = _layer_types(model).most_common()
+    word = "operations" if functions(model.spec) else "layers"
+    total = sum(n for _, n in counted)
+    yield f"  {total} {word[: None if total != 1 else -1]}: " + ", ".join(f"{n} {name}" for name, n in counted)
+
+
+def _layer_types(model: Model) -> Counter[str]:
+    if functions(model.spec):
+        return Counter(operation.type for operation in all_operations(model.spec) if not is_constant(operation))
+    return Counter(layer.WhichOneof("layer") for layer in walk_layers(network_of(model.spec).layers))
+
+
+def _forms(weights: list[StoredWeight]) -> Iterator[str]:
+    """Yield a line per stored form, the one that takes most bytes first."""
+    groups: dict[str, list[StoredWeight]] = {}
+    for weight in weights:
+        groups.setdefault(_form(weight), []).append(weight)
+    for form, members in sorted(groups.items(), key=lambda item: -sum(w.stored_bytes for w in item[1])):
+        count, stored = sum(w.values.size for w in members), sum(w.stored_bytes for w in members)
+        tensors = f"{len(members)} tensor" + ("s" if len(members) != 1 else "")
+        yield f"    {form}: {count:,} weights in {tensors}, {stored / 1e6:.2f} MB"
+
+
+def _tensor(weight: StoredWeight) -> str:
+    return f"    {weight.name}: {' x '.join(map(str, weight.values.shape))}, {_form(weight)}"
+
+
+def _form(weight: StoredWeight) -> str:
+    bits = f", {weight.bits} bit" + ("s" if weight.bits != 1 else "") if 0 < weight.bits < 16 else ""
+    return f"{weight.form}{bits}"
