@@ -29,6 +29,7 @@ _TYPES = {
 }  # fmt: skip
 _NAMES = {number: name for name, number in _TYPES.items()}
 _SMALL = 64  # elements: constants up to this size are shared, and their values are followed through the graph
+_OUTSIDE = 16384  # bytes: constants from this size on are kept beside the graph, which spares copies of them
 _FOLDED = {
     "Abs", "Add", "Cast", "Concat", "Div", "Equal", "Gather", "Max", "Min", "Mul", "Neg", "ReduceProd", "Reshape",
     "Slice", "Squeeze", "Sub", "Unsqueeze", "Where",
@@ -90,7 +91,11 @@ class Tensor:
 
 
 class Graph:
-    """An ONNX graph that grows node by node, and the graphs nested in it."""
+    """An ONNX graph that grows node by node, and the graphs nested in it.
+
+    Attributes:
+        weights: the large constants, which are kept beside the graph, by their names in it.
+    """
 
     def __init__(self, parent: Graph | None = None) -> None:
         """Start an empty graph; one with a parent may use all tensors of it, and ends as a part of one of its nodes."""
@@ -100,6 +105,7 @@ class Graph:
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._shared: dict[tuple[str, Shape, bytes], Tensor] = {}
+        self.weights: dict[str, NDArray[Any]] = {}
         self._count = 0
 
     def nested(self) -> Graph:
@@ -231,7 +237,12 @@ class Graph:
         if small and key in self._shared:
             return self._shared[key]
         name = self.new_name("constant")
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), name))
+        whole = np.ascontiguousarray(values).reshape(values.shape)
+        if values.nbytes < _OUTSIDE:
+            self._constants.append(numpy_helper.from_array(whole, name))
+        else:
+            self._constants.append(_reference(name, whole))
+            self.weights[name] = whole
         tensor = Tensor(name, values.dtype.name, values.shape, values)
         if small:
             self._shared[key] = tensor
@@ -241,6 +252,16 @@ class Graph:
         """Return a name that no tensor has yet."""
         self._count += 1
         return f"{kind.lower()}_{self._count}"
+
+
+def _reference(name: str, values: NDArray[Any]) -> Any:
+    """Return the message of a constant whose elements are handed to ONNX Runtime beside the graph."""
+    tensor = TensorProto(name=name, data_type=_TYPES[values.dtype.name], dims=values.shape)
+    tensor.data_location = TensorProto.EXTERNAL
+    entries = {"location": name, "offset": "0", "length": str(values.nbytes)}
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+    return tensor
 
 
 def _type_proto(dtype: str, shape: Shape | None) -> Any:

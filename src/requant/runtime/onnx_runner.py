@@ -83,6 +83,9 @@ class OnnxRunner:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = QUIET
+        weights = self._translation.weights
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
         try:
             self._session = onnxruntime.InferenceSession(
                 self._translation.onnx_bytes, options, providers=["CPUExecutionProvider"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 ComputePrecision = Literal["float32", "float16"]
 ComputeUnits = Literal["all", "cpu", "cpu-and-gpu", "cpu-and-neural-engine"]
@@ -30,7 +32,8 @@ class Translation:
     """A model as ONNX.
 
     Attributes:
-        onnx_bytes: the serialized ONNX model.
+        onnx_bytes: the serialized ONNX model, without its large constants.
+        weights: the large constants by their names in the graph.
         inputs: the graph's inputs, by the names of the model's.
         results: the model's outputs that the graph's outputs hold, in their order. A classifier's label and dictionary
             are both held by one tensor of probabilities, named by `scores`. The states after the prediction come last.
@@ -41,6 +44,7 @@ class Translation:
     """
 
     onnx_bytes: bytes
+    weights: dict[str, NDArray[Any]]
     inputs: dict[str, GraphInput]
     results: list[str]
     scores: str = ""
