@@ -118,7 +118,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
-        print(print("| network | engine | ready | first | next | against ONNX export | peak memory |"))
+        print("| network | engine | ready | first | next | against ONNX export | peak memory |")
         for number, name in enumerate(networks()):
             _print_rows(name, number, folder)
 
