@@ -22,7 +22,10 @@ class Echo:
         Feature("label", "label"),
     )  # fmt: skip
 
-    def predict(self, inputs):
+    def make_state(self):
+        return None
+
+    def predict(self, inputs, state=None):
         x = inputs["x"]
         if x[0] > 100:
             raise RequantError("too much")

@@ -46,7 +46,7 @@ class ModelOutputs:
 
 
 def run_all(runner: Runner, data: EvaluationData) -> ModelOutputs:
-    """Run a model on all samples.
+    """Run a model on all samples; a stateful model starts each with a new state.
 
     Raises:
         RequantError: if a sample does not fit the model, or an output is not finite, naming the sample.
@@ -56,7 +56,7 @@ def run_all(runner: Runner, data: EvaluationData) -> ModelOutputs:
         if index % PROGRESS_EVERY == 0:
             logging.info("sample %d of %d", index + 1, len(data.names))
         try:
-            outputs = runner.predict(data.inputs(index))
+            outputs = runner.predict(data.inputs(index), runner.make_state())
         except RequantError as error:
             raise RequantError(f"sample {name}: {error}") from error
         for key, value in outputs.items():

@@ -53,13 +53,14 @@ class AppleRunner:
             write_whole(path, model.spec.SerializeToString(deterministic=True))
         else:
             unpack_package(model, path)
+        self._stateful = len(model.spec.description.state) > 0
         units = coremltools.ComputeUnit[COMPUTE_UNITS[compute_units]]
         named = {"function_name": function} if function else {}
         self._model = coremltools.models.MLModel(str(path), compute_units=units, **named)
 
     def make_state(self) -> Any:
-        """Return the states of a stateful model before its first prediction."""
-        return self._model.make_state()
+        """Return the states of a stateful model before its first prediction; None for any other model."""
+        return self._model.make_state() if self._stateful else None
 
     def predict(self, inputs: Inputs, state: Any = None) -> Outputs:
         """Return the model's outputs by name; see `requant.runtime.Runner`."""
