@@ -1,0 +1,1 @@
+"""Apple's own tests, those inside the coremltools wheel, run against `requant.runtime` on any machine."""

@@ -1,0 +1,238 @@
+"""A stand-in for `coremltools.libcoremlpython`, the native module that only the wheel for macOS has.
+
+coremltools reaches Core ML through one native class, `_MLModelProxy`. Here is a class with its methods that predicts by
+`requant.runtime`. All of coremltools above it stays as it is, so that inputs are checked and converted as on a Mac.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+MACOS_VERSION = (15, 5)
+NEWEST_SPECIFICATION = 9  # iOS 18, macOS 15
+
+
+class NeedsAppleError(RuntimeError):
+    """The test asks for something that only Apple's compiler or framework makes."""
+
+
+@dataclass
+class Ledger:
+    """What the stand-in did during one test.
+
+    Attributes:
+        predictions: how many predictions were made.
+        errors: the exceptions that `requant` raised, in their order.
+        proxies: the models that were asked for a prediction or a state.
+    """
+
+    predictions: int = 0
+    errors: list[BaseException] = field(default_factory=list)
+    proxies: list[ModelProxy] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Forget everything, for the next test."""
+        self.predictions = 0
+        self.errors.clear()
+        self.proxies.clear()
+
+
+LEDGER = Ledger()
+OPTIONS = {"compute_precision": "float32"}
+
+
+def _recorded(action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except NeedsAppleError:
+        raise
+    except Exception as error:
+        LEDGER.errors.append(error)
+        raise
+
+
+class StateProxy:
+    """A state of a stateful model, as `MLState` wraps it."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+    def read_state(self, name: str) -> Any:
+        """Return the value of a state by its name."""
+        if name not in self.state:
+            raise RuntimeError(f"the model has no state {name!r}")
+        return self.state[name].copy()
+
+    def write_state(self, name: str, value: Any) -> None:
+        """Replace the value of a state."""
+        if name not in self.state or self.state[name].shape != value.shape:
+            raise RuntimeError(f"the state {name!r} can't take an array of shape {value.shape}")
+        self.state[name] = value.astype(self.state[name].dtype)
+
+
+class ModelProxy:
+    """A model that coremltools believes to be loaded by Core ML; it is opened when first asked for a prediction."""
+
+    def __init__(self, path: str, compute_units: str, function: str, hints: dict[str, str], asset: Any) -> None:
+        from requant.coreml.model import load
+
+        if asset is not None or path.rstrip("/").endswith(".mlmodelc"):
+            raise NeedsAppleError("a compiled model (.mlmodelc)")
+        self.model = load(Path(path))
+        self.function = function
+        self._runner: Any = None
+
+    @property
+    def runner(self) -> Any:
+        """The model, opened by `requant.runtime`."""
+        if self._runner is None:
+            self._runner = _open(self.model, self.function)
+        return self._runner
+
+    def predict(self, inputs: dict[str, Any], state: StateProxy | None = None) -> dict[str, Any]:
+        """Return the outputs of one prediction."""
+        LEDGER.proxies.append(self)
+        more = {} if state is None else {"state": state.state}
+        outputs = _recorded(lambda: self.runner.predict(inputs, **more))
+        LEDGER.predictions += 1
+        return dict(outputs)
+
+    def batchPredict(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:  # noqa: N802 - Apple's name
+        """Return the outputs of several predictions."""
+        return [self.predict(inputs) for inputs in batch]
+
+    def newState(self) -> StateProxy:  # noqa: N802 - Apple's name
+        """Return a fresh state."""
+        LEDGER.proxies.append(self)
+        return StateProxy(_recorded(lambda: self.runner.make_state()))
+
+    def get_compiled_model_path(self) -> str:
+        """Refuse: only Apple's compiler makes one."""
+        raise NeedsAppleError("the path of a compiled model (.mlmodelc)")
+
+    @staticmethod
+    def maximum_supported_specification_version() -> int:
+        """Return the newest specification version that the imitated macOS reads."""
+        return NEWEST_SPECIFICATION
+
+    @staticmethod
+    def compileModel(path: str) -> str:  # noqa: N802 - Apple's name
+        """Refuse: only Apple's compiler makes one."""
+        raise NeedsAppleError("Apple's compiler (compileModel)")
+
+    @staticmethod
+    def auto_set_specification_version(spec: bytes) -> bytes:
+        """Refuse: coremltools goes on with the version that the model has."""
+        raise NeedsAppleError("Core ML's choice of the lowest specification version")
+
+    @staticmethod
+    def get_all_compute_devices() -> list[Any]:
+        """Refuse: there are none."""
+        raise NeedsAppleError("Apple's list of compute devices")
+
+    @staticmethod
+    def get_available_compute_devices() -> list[Any]:
+        """Refuse: there are none."""
+        raise NeedsAppleError("Apple's list of compute devices")
+
+    @staticmethod
+    def get_model_structure(path: str) -> Any:
+        """Refuse: it is read from a compiled model."""
+        raise NeedsAppleError("the structure of a compiled model")
+
+    @staticmethod
+    def get_compute_plan(path: str, compute_units: str) -> Any:
+        """Refuse: it is Core ML's own."""
+        raise NeedsAppleError("a compute plan")
+
+    @staticmethod
+    def create_model_asset_from_path(path: str) -> Any:
+        """Refuse: it is made of a compiled model."""
+        raise NeedsAppleError("an asset of a compiled model")
+
+    @staticmethod
+    def create_model_asset_from_memory(spec: bytes, blobs: dict[str, bytes]) -> Any:
+        """Refuse: it is compiled by Core ML."""
+        raise NeedsAppleError("an asset that Core ML compiles")
+
+
+class AssetProxy:
+    """The native class of a compiled model's asset; there are no instances."""
+
+
+class ComputePlanProxy:
+    """The native class of a compute plan; there are no instances."""
+
+
+class DeviceProxy:
+    """The native class of a compute device; there are no instances."""
+
+
+def _open(model: Any, function: str) -> Any:
+    import requant.runtime
+
+    if not hasattr(requant.runtime, "open_model"):
+        from requant.runtime.onnx_runner import OnnxRunner
+
+        return OnnxRunner(model)
+    return requant.runtime.open_model(
+        model, engine="onnxruntime", function=function, compute_precision=OPTIONS["compute_precision"]
+    )
+
+
+def operation_types(proxy: ModelProxy) -> list[str]:
+    """Return the types of the operations or layers of a model, each once, in the order of their appearance."""
+    spec = proxy.model.spec
+    kind = spec.WhichOneof("Type")
+    if kind == "mlProgram":
+        blocks = [
+            block
+            for function in spec.mlProgram.functions.values()
+            for block in function.block_specializations.values()
+        ]
+        found = [operation.type for block in blocks for operation in _operations(block)]
+    elif kind is not None and kind.startswith("neuralNetwork"):
+        found = [layer.WhichOneof("layer") or "none" for layer in getattr(spec, kind).layers]
+    else:
+        found = [kind or "none"]
+    return [name for name in dict.fromkeys(found) if name != "const"]
+
+
+def _operations(block: Any) -> list[Any]:
+    inner = [found for operation in block.operations for nested in operation.blocks for found in _operations(nested)]
+    return [*block.operations, *inner]
+
+
+def install() -> None:
+    """Make coremltools, which must not have been imported yet, believe that it runs on a Mac.
+
+    Raises:
+        RuntimeError: if coremltools has been imported before.
+    """
+    if "coremltools" in sys.modules:
+        raise RuntimeError("coremltools was imported before the stand-in: load the plugin with -p")
+    native = ModuleType("coremltools.libcoremlpython", __doc__)
+    native._MLModelProxy = ModelProxy  # type: ignore[attr-defined]
+    native._MLModelAssetProxy = AssetProxy  # type: ignore[attr-defined]
+    native._MLComputePlanProxy = ComputePlanProxy  # type: ignore[attr-defined]
+    for device in ("CPU", "GPU", "NeuralEngine"):
+        setattr(native, f"_ML{device}ComputeDeviceProxy", DeviceProxy)
+    sys.modules[native.__name__] = native
+    import coremltools
+    import coremltools.models.utils as model_functions
+
+    originals = {"_is_macos": model_functions._is_macos, "_macos_version": model_functions._macos_version}
+    replacements = {"_is_macos": lambda: True, "_macos_version": lambda: MACOS_VERSION}
+    coremltools._deps._IS_MACOS = True
+    for name, module in list(sys.modules.items()):
+        if name.startswith("coremltools"):
+            if "_IS_MACOS" in vars(module):
+                module._IS_MACOS = True
+            for function, original in originals.items():
+                if vars(module).get(function) is original:
+                    setattr(module, function, replacements[function])
