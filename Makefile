@@ -1,16 +1,19 @@
 # make        set up and run the workflow on the shipped originals
 # make test   set up and run the tests
 # make lint   formatting, linting and types
+# make conformance   run Apple's own tests through the runtime (an hour; conformance-sample: two minutes)
 # make lock   resolve the dependencies anew (needs uv)
 
 VENV := .venv
 BIN := $(VENV)/bin
+CONFORMANCE := .venv-conformance
+CONFORMANCE_PACKAGES := torch==2.7.0 scikit-learn==1.5.1  # the newest that coremltools 9.0 is tested with
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(p))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test lint format lock clean
+.PHONY: run test lint format lock conformance conformance-sample clean
 
 run: $(VENV)/run.stamp
 	@snakemake
@@ -18,6 +21,12 @@ run: $(VENV)/run.stamp
 
 test: $(VENV)/test.stamp
 	@pytest
+
+conformance: $(CONFORMANCE)/stamp
+	@$(CONFORMANCE)/bin/python -m tests.conformance.run --write
+
+conformance-sample: $(VENV)/test.stamp
+	@python -m tests.conformance.run sample-operations sample-layers
 
 lint: $(VENV)/test.stamp
 	ruff format --check .
@@ -47,6 +56,15 @@ $(VENV)/run.stamp: requirements/run.lock pyproject.toml $(VENV)/created.stamp
 $(VENV)/test.stamp: requirements/test.lock $(VENV)/run.stamp
 	@echo "Installing what the tests need"
 	@$(PIP) install --require-hashes -r requirements/test.lock
+	@touch $@
+
+$(CONFORMANCE)/stamp: requirements/test.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "requant needs Python 3.11, 3.12 or 3.13; none was found." >&2; exit 1; }
+	@echo "Creating the environment $(CONFORMANCE), with PyTorch for Apple's tests of it (about 1.5 GB)"
+	@$(PYTHON) -m venv --clear $(CONFORMANCE)
+	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/test.lock
+	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install \
+		$(CONFORMANCE_PACKAGES)
 	@touch $@
 
 lock:

@@ -109,7 +109,10 @@ class ModelProxy:
     def newState(self) -> StateProxy:  # noqa: N802 - Apple's name
         """Return a fresh state."""
         LEDGER.proxies.append(self)
-        return StateProxy(_recorded(lambda: self.runner.make_state()))
+        return StateProxy(_recorded(self._make_state))
+
+    def _make_state(self) -> Any:
+        return self.runner.make_state()
 
     def get_compiled_model_path(self) -> str:
         """Refuse: only Apple's compiler makes one."""
@@ -191,9 +194,7 @@ def operation_types(proxy: ModelProxy) -> list[str]:
     kind = spec.WhichOneof("Type")
     if kind == "mlProgram":
         blocks = [
-            block
-            for function in spec.mlProgram.functions.values()
-            for block in function.block_specializations.values()
+            block for function in spec.mlProgram.functions.values() for block in function.block_specializations.values()
         ]
         found = [operation.type for block in blocks for operation in _operations(block)]
     elif kind is not None and kind.startswith("neuralNetwork"):
@@ -223,16 +224,14 @@ def install() -> None:
     for device in ("CPU", "GPU", "NeuralEngine"):
         setattr(native, f"_ML{device}ComputeDeviceProxy", DeviceProxy)
     sys.modules[native.__name__] = native
-    import coremltools
     import coremltools.models.utils as model_functions
 
     originals = {"_is_macos": model_functions._is_macos, "_macos_version": model_functions._macos_version}
     replacements = {"_is_macos": lambda: True, "_macos_version": lambda: MACOS_VERSION}
-    coremltools._deps._IS_MACOS = True
     for name, module in list(sys.modules.items()):
         if name.startswith("coremltools"):
             if "_IS_MACOS" in vars(module):
-                module._IS_MACOS = True
+                vars(module)["_IS_MACOS"] = True
             for function, original in originals.items():
                 if vars(module).get(function) is original:
                     setattr(module, function, replacements[function])

@@ -6,7 +6,6 @@ It is loaded with `-p tests.conformance.plugin`, before anything imports coremlt
 from __future__ import annotations
 
 import gc
-import os
 import random
 import shutil
 import signal
@@ -15,8 +14,10 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -48,6 +49,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start the bookkeeping."""
     native.OPTIONS["compute_precision"] = config.getoption("compute_precision")
+    sys.unraisablehook = ignore_removed_files
+    if find_spec("torch") is None:
+        sys.modules["torch"] = NoTorch("torch")
     folder = Path(tempfile.mkdtemp(prefix="requant-conformance-"))
     config.option.basetemp = str(folder / "pytest")
     config.pluginmanager.register(Conformance(config, folder), "conformance")
@@ -58,8 +62,27 @@ def seed(text: str) -> None:
     number = SEED + zlib.crc32(text.encode())
     random.seed(number)
     np.random.seed(number % 2**32)
-    if "torch" in sys.modules:
+    if "torch" in sys.modules and not isinstance(sys.modules["torch"], NoTorch):
         sys.modules["torch"].manual_seed(number)
+
+
+class NoTorch(ModuleType):
+    """Stands in for torch where it is not installed, so that only the tests that use it are skipped.
+
+    Some modules import it for a few of their tests.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        """Skip the test, or the module that is being imported."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        pytest.skip("torch is not installed", allow_module_level=True)
+
+
+def ignore_removed_files(event: Any) -> None:
+    """Say nothing of temporary files that are gone when coremltools' objects would remove them."""
+    if not isinstance(event.exc_value, FileNotFoundError):
+        sys.__unraisablehook__(event)
 
 
 class Conformance:
@@ -80,7 +103,7 @@ class Conformance:
         return place
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_pycollect_makemodule(self, module_path: Path, parent: Any) -> Iterator[Any]:
+    def pytest_pycollect_makemodule(self, module_path: Path, parent: Any) -> Generator[None, Any, Any]:
         """Import a module of tests, whose parameters may be random, with a fixed seed."""
         seed(module_path.name)
         return (yield)
@@ -93,6 +116,8 @@ class Conformance:
         if config.getoption("go_on") and self.file:
             known = {record.node for record in records.read(self.file)}
             chosen = [item for item in chosen if item.nodeid not in known]
+        if self.file:
+            self.file.with_suffix(".size").write_text(f"{len(items)}")
         left = {id(item) for item in chosen}
         config.hook.pytest_deselected(items=[item for item in items if id(item) not in left])
         items[:] = chosen
@@ -103,7 +128,7 @@ class Conformance:
         gc.freeze()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[Any]:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Give the test a seed and a folder for temporary files of its own, and write its record."""
         native.LEDGER.clear()
         self.current = records.Record(item.nodeid)
@@ -120,7 +145,7 @@ class Conformance:
             shutil.rmtree(place, ignore_errors=True)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[Any]:
+    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, Any, Any]:
         """Give what outlives the test a folder that outlives it too."""
         if fixturedef.scope == "function":
             return (yield)
@@ -136,7 +161,7 @@ class Conformance:
             shutil.rmtree(self.folder / "shared", ignore_errors=True)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[Any]:
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Stop a test that takes too long."""
         limit = item.config.getoption("time_limit")
 
@@ -152,7 +177,7 @@ class Conformance:
             signal.signal(signal.SIGALRM, before)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
         """Note the outcome of one phase of a test."""
         report = yield
         record = self.current
@@ -194,5 +219,5 @@ class Conformance:
         """Remove all temporary files."""
         tempfile.tempdir = None
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self.file and os.path.exists(running := self.file.with_suffix(".running")):
-            running.unlink()
+        if self.file:
+            self.file.with_suffix(".running").unlink(missing_ok=True)

@@ -62,6 +62,11 @@ class Record:
         return self.node.partition("[")[0]
 
     @property
+    def short_name(self) -> str:
+        """The test without the folders that its file is in."""
+        return self.function.rpartition("/")[2] + self.node[len(self.function) :]
+
+    @property
     def category(self) -> str:
         """The outcome, with passed tests told apart by whether they predicted."""
         if self.outcome == "passed":

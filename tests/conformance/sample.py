@@ -11,7 +11,10 @@ from typing import Protocol, TypeVar
 class Test(Protocol):
     """What is read of a pytest item."""
 
-    nodeid: str
+    @property
+    def nodeid(self) -> str:
+        """Its identifier."""
+        ...
 
 
 Item = TypeVar("Item", bound=Test)
