@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from requant.errors import RequantError
+
 MACOS_VERSION = (15, 5)
 NEWEST_SPECIFICATION = 9  # iOS 18, macOS 15
 
@@ -43,7 +45,7 @@ class Ledger:
 
 
 LEDGER = Ledger()
-OPTIONS = {"compute_precision": "float32"}
+OPTIONS: dict[str, Any] = {"compute_precision": "float32"}
 
 
 def _recorded(action: Callable[[], Any]) -> Any:
@@ -63,16 +65,19 @@ class StateProxy:
         self.state = state
 
     def read_state(self, name: str) -> Any:
-        """Return the value of a state by its name."""
-        if name not in self.state:
-            raise RuntimeError(f"the model has no state {name!r}")
-        return self.state[name].copy()
+        """Return the array of a state."""
+        return _as_runtime_error(lambda: self.state.read_state(name))
 
     def write_state(self, name: str, value: Any) -> None:
-        """Replace the value of a state."""
-        if name not in self.state or self.state[name].shape != value.shape:
-            raise RuntimeError(f"the state {name!r} can't take an array of shape {value.shape}")
-        self.state[name] = value.astype(self.state[name].dtype)
+        """Replace the array of a state."""
+        _as_runtime_error(lambda: self.state.write_state(name, value))
+
+
+def _as_runtime_error(action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except RequantError as error:
+        raise RuntimeError(str(error)) from error
 
 
 class ModelProxy:
@@ -177,15 +182,9 @@ class DeviceProxy:
 
 
 def _open(model: Any, function: str) -> Any:
-    import requant.runtime
+    from requant.runtime import open_model
 
-    if not hasattr(requant.runtime, "open_model"):
-        from requant.runtime.onnx_runner import OnnxRunner
-
-        return OnnxRunner(model)
-    return requant.runtime.open_model(
-        model, engine="onnxruntime", function=function, compute_precision=OPTIONS["compute_precision"]
-    )
+    return open_model(model, "onnxruntime", function=function, compute_precision=OPTIONS["compute_precision"])
 
 
 def operation_types(proxy: ModelProxy) -> list[str]:
