@@ -7,7 +7,6 @@
 VENV := .venv
 BIN := $(VENV)/bin
 CONFORMANCE := .venv-conformance
-CONFORMANCE_PACKAGES := torch==2.7.0 scikit-learn==1.5.1  # the newest that coremltools 9.0 is tested with
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(p))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -58,13 +57,13 @@ $(VENV)/test.stamp: requirements/test.lock $(VENV)/run.stamp
 	@$(PIP) install --require-hashes -r requirements/test.lock
 	@touch $@
 
-$(CONFORMANCE)/stamp: requirements/test.lock pyproject.toml
+$(CONFORMANCE)/stamp: requirements/test.lock requirements/conformance.txt
 	@test -n "$(PYTHON)" || { echo "requant needs Python 3.11, 3.12 or 3.13; none was found." >&2; exit 1; }
 	@echo "Creating the environment $(CONFORMANCE), with PyTorch for Apple's tests of it (about 1.5 GB)"
 	@$(PYTHON) -m venv --clear $(CONFORMANCE)
 	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/test.lock
 	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install \
-		$(CONFORMANCE_PACKAGES)
+		-r requirements/conformance.txt
 	@touch $@
 
 lock:

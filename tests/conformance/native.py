@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -88,7 +88,7 @@ class ModelProxy:
 
         if asset is not None or path.rstrip("/").endswith(".mlmodelc"):
             raise NeedsAppleError("a compiled model (.mlmodelc)")
-        self.model = load(Path(path))
+        self.model = replace(load(Path(path)), path=Path("model"))  # in messages, that do not change from run to run
         self.function = function
         self._runner: Any = None
 

@@ -50,8 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the bookkeeping."""
     native.OPTIONS["compute_precision"] = config.getoption("compute_precision")
     sys.unraisablehook = ignore_removed_files
-    if find_spec("torch") is None:
-        sys.modules["torch"] = NoTorch("torch")
+    for name in ("torch", "torchvision"):
+        if find_spec(name) is None:
+            sys.modules[name] = Missing(name)
     folder = Path(tempfile.mkdtemp(prefix="requant-conformance-"))
     config.option.basetemp = str(folder / "pytest")
     config.pluginmanager.register(Conformance(config, folder), "conformance")
@@ -62,21 +63,21 @@ def seed(text: str) -> None:
     number = SEED + zlib.crc32(text.encode())
     random.seed(number)
     np.random.seed(number % 2**32)
-    if "torch" in sys.modules and not isinstance(sys.modules["torch"], NoTorch):
+    if "torch" in sys.modules and not isinstance(sys.modules["torch"], Missing):
         sys.modules["torch"].manual_seed(number)
 
 
-class NoTorch(ModuleType):
-    """Stands in for torch where it is not installed, so that only the tests that use it are skipped.
+class Missing(ModuleType):
+    """Stands in for a package that is not installed, so that only the tests that use it are skipped.
 
-    Some modules import it for a few of their tests.
+    Some modules import torch or torchvision for a few of their tests.
     """
 
     def __getattr__(self, name: str) -> Any:
         """Skip the test, or the module that is being imported."""
         if name.startswith("__"):
             raise AttributeError(name)
-        pytest.skip("torch is not installed", allow_module_level=True)
+        pytest.skip(f"{self.__name__} is not installed", allow_module_level=True)
 
 
 def ignore_removed_files(event: Any) -> None:
