@@ -22,7 +22,7 @@ test: $(VENV)/test.stamp
 	@pytest
 
 conformance: $(CONFORMANCE)/stamp
-	@$(CONFORMANCE)/bin/python -m tests.conformance.run --write
+	@PYTHONPATH=src $(CONFORMANCE)/bin/python -m tests.conformance.run --write
 
 conformance-sample: $(VENV)/test.stamp
 	@python -m tests.conformance.run sample-operations sample-layers
