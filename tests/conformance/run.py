@@ -10,6 +10,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,9 +43,9 @@ def run_share(suite: Suite, records: Path, shard: str, per_function: int) -> Non
     environment = os.environ | suite.environment | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
     running, log = records.with_suffix(".running"), records.with_suffix(".log")
     while True:
-        with log.open("w") as file:
+        with log.open("w") as file, tempfile.TemporaryDirectory(prefix="requant-conformance-") as folder:
             status = subprocess.run(
-                command(suite, records, shard, per_function), cwd=package_folder(), env=environment,
+                command(suite, records, shard, per_function), cwd=package_folder(), env=environment | {"TMPDIR": folder},
                 stdout=file, stderr=subprocess.STDOUT, check=False,
             ).returncode  # fmt: skip
         if status in ENDED:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conformance import record
+from tests.conformance.run import run_share
+from tests.conformance.suites import Suite
 
 ROOT = Path(__file__).parents[2]
 TESTS = """
@@ -182,3 +184,16 @@ def test_random_numbers_repeat(folder):
     lines = [[line for line in text.splitlines() if "RANDOM" in line] for text in (first, second)]
     assert lines[0]
     assert lines[0] == lines[1]
+
+
+def test_a_test_that_ends_the_process_is_recorded_and_the_others_go_on(tmp_path):
+    file = tmp_path / "test_end.py"
+    file.write_text("import os\ndef test_a(): pass\ndef test_b(): os._exit(9)\ndef test_c(): pass\n")
+    run_share(Suite("", (str(file),)), tmp_path / "end.jsonl", "1/1", 0)
+    found = {one.node.partition("::")[2]: (one.outcome, one.kind) for one in record.read(tmp_path / "end.jsonl")}
+    assert found == {"test_a": ("passed", ""), "test_b": ("failed", "crash"), "test_c": ("passed", "")}
+
+
+def test_a_run_that_can_not_start_is_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match="pytest ended with 4"):
+        run_share(Suite("", (str(tmp_path / "test_missing.py"),)), tmp_path / "none.jsonl", "1/1", 0)
