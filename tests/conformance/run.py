@@ -40,12 +40,14 @@ def run_share(suite: Suite, records: Path, shard: str, per_function: int) -> Non
     Raises:
         RuntimeError: if pytest could not be run at all.
     """
-    environment = os.environ | suite.environment | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
+    sources = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+    environment = os.environ | suite.environment | {"PYTHONPATH": sources}
     running, log = records.with_suffix(".running"), records.with_suffix(".log")
     while True:
         with log.open("w") as file, tempfile.TemporaryDirectory(prefix="requant-conformance-") as folder:
             status = subprocess.run(
-                command(suite, records, shard, per_function), cwd=package_folder(), env=environment | {"TMPDIR": folder},
+                command(suite, records, shard, per_function), cwd=package_folder(),
+                env=environment | {"TMPDIR": folder},
                 stdout=file, stderr=subprocess.STDOUT, check=False,
             ).returncode  # fmt: skip
         if status in ENDED:
