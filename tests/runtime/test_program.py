@@ -329,6 +329,11 @@ def test_integers_keep_their_type():
     np.testing.assert_array_equal(found, np.arange(6).reshape(2, 3) + 3)
 
 
+def test_a_result_without_axes_comes_out_with_one():
+    found = run(lambda x: mb.reduce_sum(x=x, axes=[0, 1], keep_dims=False), np.float32([[1, 2], [3, 4]]))
+    np.testing.assert_array_equal(found, np.float32([10]), strict=True)
+
+
 @pytest.mark.parametrize("dtype", ["int16", "uint16", "int8", "uint8"])
 def test_narrow_integers_are_cast(dtype):
     x = np.float32([[0, 7.9, 100.2]])

@@ -172,5 +172,5 @@ def _in_feature(tensor: NDArray[Any], feature: Feature) -> Any:
     if feature.type == "array":
         declared = feature.shape if feature.shape and not (feature.sizes or feature.bounds) else ()
         shape = declared if declared and int(np.prod(declared)) == tensor.size else tensor.shape
-        return tensor.astype(feature.dtype).reshape(shape)
+        return np.atleast_1d(tensor.astype(feature.dtype).reshape(shape))  # Core ML has no arrays without axes
     return tensor.reshape(-1)[0].item()
