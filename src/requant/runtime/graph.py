@@ -151,7 +151,10 @@ class Graph:
             RequantError: if ONNX finds that the shapes or types of the inputs don't fit.
         """
         names = [self.root.new_name(kind) for _ in range(count)]
-        node = helper.make_node(kind, [tensor.name if tensor else "" for tensor in inputs], names, **attributes)
+        sources = [tensor.name if tensor else "" for tensor in inputs]
+        while sources and not sources[-1]:
+            sources.pop()  # ONNX Runtime's optimizer does not survive a LayerNormalization that ends in a blank input
+        node = helper.make_node(kind, sources, names, **attributes)
         given = [tensor for tensor in inputs if tensor]
         folded = _fold(node, given)
         if folded is not None:
