@@ -107,6 +107,7 @@ class Graph:
         self._shared: dict[tuple[str, Shape, bytes], Tensor] = {}
         self.weights: dict[str, NDArray[Any]] = {}
         self._count = 0
+        self.random_operations = 0
 
     def nested(self) -> Graph:
         """Return an empty graph that may use the tensors of this one, for a node with a body (`If`, `Loop`)."""

@@ -263,7 +263,7 @@ def _sees_sequences(layer: Any) -> bool:
     kind = layer.WhichOneof("layer")
     return bool(
         kind in _RECURRENT_LAYERS
-        or kind == "sequenceRepeat"
+        or kind in ("sequenceRepeat", "cropResize")
         or (kind == "concat" and layer.concat.sequenceConcat)
         or (kind == "permute" and list(layer.permute.axis)[:1] != [0])
         or (kind == "reshape" and len(layer.reshape.targetShape) == 4)

@@ -10,9 +10,12 @@ from requant.runtime.layers import (  # noqa: F401 - importing a family register
     activation,
     combination,
     convolution,
+    image_resizing,
     linear,
+    non_maximum_suppression,
     normalization,
     pooling,
+    random,
     shape,
 )
 from requant.runtime.layers.context import Array, Context

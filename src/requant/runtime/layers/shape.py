@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array, Context, unsupported
+from requant.runtime.layers.context import Array, Context
 from requant.runtime.layers.registry import layer
 
 _CHANNEL_LAST = 1
-_NEAREST = 0
 
 
 @layer("flatten")
@@ -38,23 +35,3 @@ def padding(context: Context, layer: Any, x: Array) -> list[Array]:
     value = graph.scalar(params.constant.value) if kind == "constant" else None
     mode = {"constant": "constant", "reflection": "reflect", "replication": "edge"}[kind]
     return [context.from_pictures(graph.node("Pad", context.pictures(x), pads, value, mode=mode), x)]
-
-
-@layer("upsample")
-def upsample(context: Context, layer: Any, x: Array) -> list[Array]:
-    """An enlargement by whole factors, by the nearest pixel."""
-    params = layer.upsample
-    if params.mode != _NEAREST or len(params.fractionalScalingFactor):
-        raise unsupported("an interpolation other than by the nearest pixel with whole factors")
-    height, width = list(params.scalingFactor) or [1, 1]
-    scales = context.graph.constant(np.array([1, 1, height, width], np.float32))
-    result = context.graph.node(
-        "Resize",
-        context.pictures(x),
-        None,
-        scales,
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
-    return [context.from_pictures(result, x)]
