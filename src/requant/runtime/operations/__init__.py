@@ -16,9 +16,12 @@ from requant.runtime.operations import (  # noqa: F401 - importing a family regi
     linear,
     normalization,
     pool,
+    quantization_ops,
+    recurrent,
     reduction,
     tensor_operation,
     tensor_transformation,
+    transformers,
 )
 from requant.runtime.operations.registry import OPERATIONS, Operation
 
