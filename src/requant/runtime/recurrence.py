@@ -52,8 +52,9 @@ class Activation:
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of one direction, gates one after the other: of an LSTM input, output, forget and block input; of a
-    GRU update, reset and output.
+    """The weights of one direction, gates one after the other.
+
+    Those of an LSTM are input, output, forget and block input; those of a GRU update, reset and output.
 
     Attributes:
         input: (gates * hidden size, input size).
@@ -147,7 +148,7 @@ def _as_node(
     count, hidden = len(directions), directions[0].hidden.shape[1]
     if reverse:
         x = _reversed(graph, x)
-    begin = [_split_directions(graph, state, count, hidden) for state in states]
+    begin: list[Tensor | None] = [_split_directions(graph, state, count, hidden) for state in states]
     begin = [*begin, *[None] * (2 - len(begin))][: 2 if cell.kind == "LSTM" else 1]
     stacked = [_stacked(graph, [weights.input for weights in directions])]
     stacked += [_stacked(graph, [weights.hidden for weights in directions])]

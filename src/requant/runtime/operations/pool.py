@@ -131,4 +131,6 @@ def _pooled(
 def _fits(around: Borders, kernel: Sequence[int]) -> bool:
     """Return whether all borders are numbers from 0 to less than the kernel's sizes."""
     numbers = around.numbers
-    return numbers is not None and all(0 <= size < reach for size, reach in zip(numbers, [*kernel, *kernel], strict=True))
+    return numbers is not None and all(
+        0 <= size < reach for size, reach in zip(numbers, [*kernel, *kernel], strict=True)
+    )

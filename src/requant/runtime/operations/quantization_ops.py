@@ -15,7 +15,7 @@ _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 @operation
 def quantize(
     graph: Graph,
-    input: Tensor,  # noqa: A002 - the operation's own name
+    input: Tensor,
     scale: Tensor,
     output_dtype: str,
     zero_point: Tensor | None = None,
@@ -32,7 +32,7 @@ def quantize(
 @operation
 def dequantize(
     graph: Graph,
-    input: Tensor,  # noqa: A002 - the operation's own name
+    input: Tensor,
     scale: Tensor,
     zero_point: Tensor | None = None,
     axis: int | None = None,

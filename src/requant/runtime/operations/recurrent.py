@@ -42,14 +42,13 @@ def gru(
 ) -> list[Tensor]:
     """A gated recurrent unit: its outputs, or the last one, and its last state.
 
-    Next to an `input_bias`, `bias` belongs to the product with the state.
+    `bias` belongs to the product with the state, which tells with `reset_after` only.
     """
-    first, second = (_ordered(graph, b, _GRU_ORDER) for b in (bias, input_bias))
     weights = Weights(
         _reordered(graph, weight_ih, _GRU_ORDER),
         _reordered(graph, weight_hh, _GRU_ORDER),
-        bias=second if input_bias else first,
-        hidden_bias=first if input_bias else None,
+        bias=_ordered(graph, input_bias, _GRU_ORDER),
+        hidden_bias=_ordered(graph, bias, _GRU_ORDER),
     )
     cell = Cell("GRU", [_activation(recurrent_activation), _activation(activation)], reset_after=reset_after)
     return _run(graph, x, [weights], cell, [initial_h], direction, output_sequence)

@@ -114,7 +114,7 @@ def beyond(
     numbers = around.numbers
     if numbers is None:
         raise RequantError("it rounds the number of windows up and has the padding same, which MIL does not define.")
-    result = []
+    result: list[Size] = []
     for axis, (length, step) in enumerate(zip(kernel, strides, strict=True)):
         start, end = numbers[axis], numbers[axis + len(kernel)]
         drops = any(numbers) if padded_at_all else start + end > 0
