@@ -18,10 +18,13 @@ from requant.runtime.operations import (  # noqa: F401 - importing a family regi
     non_maximum_suppression,
     normalization,
     pool,
+    quantization_ops,
     random,
+    recurrent,
     reduction,
     tensor_operation,
     tensor_transformation,
+    transformers,
 )
 from requant.runtime.operations.registry import OPERATIONS, Operation
 
