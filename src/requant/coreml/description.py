@@ -9,9 +9,17 @@ from requant.coreml.kind import Kind
 from requant.coreml.model import Model
 from requant.coreml.network import network_of
 
-FeatureType = Literal["picture", "array", "dictionary", "label", "number", "other"]
+FeatureType = Literal[
+    "picture", "array", "dictionary", "sequence", "label", "string", "integer", "number", "other"
+]  # fmt: skip
+KeyType = Literal["", "string", "integer"]
 ColourLayout = Literal["RGB", "BGR", "GRAYSCALE", "GRAYSCALE_FLOAT16"]
 _ARRAY_TYPES = {65568: "float32", 65600: "float64", 131104: "int32", 65552: "float16", 131080: "int8"}
+
+_SCALARS: dict[str, FeatureType] = {"stringType": "string", "int64Type": "integer", "doubleType": "number"}
+_KEYS: dict[str | None, KeyType] = {
+    "stringType": "string", "int64Type": "integer", "stringKeyType": "string", "int64KeyType": "integer", None: "",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,8 @@ class Feature:
 
     Attributes:
         name: as the model has it.
-        type: what is passed: a picture, an array, a dictionary of numbers, a label or a number.
+        type: what is passed: a picture, an array, a dictionary of numbers, a sequence of strings or integers, a
+            classifier's label, another string or integer, or a number.
         shape: of an array, as declared (empty where the model leaves it open); (height, width) of a picture.
         dtype: of an array's elements.
         colour: the colour layout of a picture.
@@ -28,6 +37,7 @@ class Feature:
         sizes: all shapes that the model allows, where it enumerates them.
         bounds: the least and the greatest size per axis (-1: no greatest), where the model allows ranges.
         default: the number that fills an array that is left out.
+        keys: what the keys of a dictionary, the elements of a sequence or a label are.
     """
 
     name: str
@@ -39,6 +49,7 @@ class Feature:
     sizes: tuple[tuple[int, ...], ...] = ()
     bounds: tuple[tuple[int, int], ...] = ()
     default: float = 0.0
+    keys: KeyType = ""
 
     @property
     def open_shape(self) -> tuple[int, ...]:
@@ -68,7 +79,8 @@ def inputs_of(model: Model, function: str = "") -> list[Feature]:
 
 def outputs_of(model: Model, function: str = "") -> list[Feature]:
     """Return the outputs that the model declares, for one of its functions or for the one that is its default."""
-    return [_feature(feature) for feature in _description(model, function).output]
+    description = _description(model, function)
+    return [_feature(feature, description.predictedFeatureName) for feature in description.output]
 
 
 def predicted_names(model: Model, function: str = "") -> tuple[str, str]:
@@ -83,17 +95,25 @@ def _description(model: Model, function: str) -> Any:
     return next((found for found in description.functions if found.name == name), description)
 
 
-def _feature(feature: Any) -> Feature:
+def _feature(feature: Any, label: str = "") -> Feature:
     kind = feature.type.WhichOneof("Type")
     optional = feature.type.isOptional
     if kind == "imageType":
         return _picture(feature.name, feature.type.imageType, optional)
     if kind == "multiArrayType":
         return _array(feature.name, feature.type.multiArrayType, optional)
-    types: dict[str, FeatureType] = {
-        "dictionaryType": "dictionary", "stringType": "label", "int64Type": "label", "doubleType": "number",
-    }  # fmt: skip
-    return Feature(feature.name, types.get(kind, "other"), optional=optional)
+    if kind in _SCALARS:
+        scalar = _SCALARS[kind]
+        if feature.name == label and scalar != "number":
+            return Feature(feature.name, "label", optional=optional, keys=_KEYS[kind])
+        return Feature(feature.name, scalar, optional=optional)
+    if kind == "dictionaryType":
+        keys = _KEYS[feature.type.dictionaryType.WhichOneof("KeyType")]
+        return Feature(feature.name, "dictionary", optional=optional, keys=keys)
+    if kind == "sequenceType":
+        keys = _KEYS[feature.type.sequenceType.WhichOneof("Type")]
+        return Feature(feature.name, "sequence", optional=optional, keys=keys)
+    return Feature(feature.name, "other", optional=optional)
 
 
 def _picture(name: str, image: Any, optional: bool) -> Feature:

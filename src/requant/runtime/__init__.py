@@ -4,7 +4,8 @@
     model.predict({"image": picture})
 
 On a Mac this is Apple's framework. Everywhere, it is a translation of the model, compressed weights included, to ONNX,
-run by ONNX Runtime. The translation computes in float32 what the model declares as float16.
+run by ONNX Runtime. The translation computes in float32 what the model declares as float16. Models that are no networks
+(trees, linear models, support vectors and the like) are computed by numpy, and pipelines model by model.
 """
 
 from __future__ import annotations
@@ -96,6 +97,13 @@ def open_model(
         from requant.runtime.apple import AppleRunner
 
         return AppleRunner(model, function, compute_units)
+    from requant.runtime.classical import FAMILIES, REFUSED, ClassicalRunner
     from requant.runtime.onnx_runner import OnnxRunner
+    from requant.runtime.pipeline import PIPELINES, PipelineRunner
 
+    body = model.spec.WhichOneof("Type")
+    if body in PIPELINES:
+        return PipelineRunner(model, lambda stage: open_model(stage, engine, compute_precision=compute_precision))
+    if body in FAMILIES or body in REFUSED:
+        return ClassicalRunner(model)
     return OnnxRunner(model, function, compute_precision)

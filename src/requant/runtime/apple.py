@@ -11,16 +11,28 @@ import numpy as np
 from PIL import Image
 
 from requant.coreml.description import inputs_of, outputs_of
-from requant.coreml.kind import Kind
-from requant.coreml.model import Model, unpack_package
+from requant.coreml.model import Model, package_members
 from requant.errors import RequantError
-from requant.records import write_whole
 from requant.runtime.features import Inputs, Outputs, array_to_tensor, require_inputs
 from requant.runtime.translation import ComputeUnits
 
 COMPUTE_UNITS: dict[ComputeUnits, str] = {
     "all": "ALL", "cpu": "CPU_ONLY", "cpu-and-gpu": "CPU_AND_GPU", "cpu-and-neural-engine": "CPU_AND_NE",
 }  # fmt: skip
+
+
+def _lay_out(model: Model, folder: Path) -> Path:
+    """Write a model of any type as Core ML loads it: as a package if files belong to it, else as one file."""
+    if not model.files and model.spec.WhichOneof("Type") != "mlProgram":
+        path = folder / "model.mlmodel"
+        path.write_bytes(model.spec.SerializeToString(deterministic=True))
+        return path
+    path = folder / "model.mlpackage"
+    for name, data in package_members(model).items():
+        target = path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return path
 
 
 class AppleRunner:
@@ -48,11 +60,7 @@ class AppleRunner:
 
         self.inputs, self.outputs = inputs_of(model, function), outputs_of(model, function)
         self._folder = tempfile.TemporaryDirectory()
-        path = Path(self._folder.name) / ("model.mlmodel" if model.kind is Kind.NEURAL_NETWORK else "model.mlpackage")
-        if model.kind is Kind.NEURAL_NETWORK:
-            write_whole(path, model.spec.SerializeToString(deterministic=True))
-        else:
-            unpack_package(model, path)
+        path = _lay_out(model, Path(self._folder.name))
         self._stateful = len(model.spec.description.state) > 0
         units = coremltools.ComputeUnit[COMPUTE_UNITS[compute_units]]
         named = {"function_name": function} if function else {}

@@ -131,6 +131,6 @@ def to_tensor(value: Any, feature: Feature) -> NDArray[Any]:
         return picture_to_tensor(value, feature)
     if feature.type == "array":
         return array_to_tensor(value, feature)
-    if feature.type in ("number", "label"):
+    if feature.type in ("number", "integer", "label"):
         return number_to_tensor(value, feature)
     raise RequantError(f"the input {feature.name!r} is of a type that requant can't pass yet ({feature.type}).")
