@@ -204,11 +204,13 @@ def operation_types(proxy: ModelProxy) -> list[str]:
 
 
 def computes_in_float16(proxy: ModelProxy) -> bool:
-    """Tell whether an ML Program types a result or a constant as float16."""
+    """Tell whether an ML Program types an input, a result or a constant as float16."""
     from requant.coreml.program import data_type
 
-    outputs = [output for operation in _all_operations(proxy.model.spec) for output in operation.outputs]
-    return any(data_type(output.type) == "FLOAT16" for output in outputs)
+    spec = proxy.model.spec
+    values = [value for function in spec.mlProgram.functions.values() for value in function.inputs]
+    values += [output for operation in _all_operations(spec) for output in operation.outputs]
+    return any(data_type(value.type) == "FLOAT16" for value in values)
 
 
 def _all_operations(spec: Any) -> list[Any]:
