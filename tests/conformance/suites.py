@@ -39,6 +39,7 @@ class Suite:
             "PYMIL_TEST_TARGETS": self.target,
             "INCLUDE_MIL_FP32_UNIT_TESTS": "1",
             "PYTHONHASHSEED": "0",
+            "PYTHONSAFEPATH": "1",  # some packages install a folder named tests
             "OMP_NUM_THREADS": "1",
         }
 
