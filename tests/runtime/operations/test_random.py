@@ -22,7 +22,7 @@ def drawn(draw, shape=MANY):
     """Return numbers of a constant shape and of a computed one."""
     yield run_program(lambda x: draw(shape), X)[0]
     specification = mb.TensorSpec(shape.shape, types.int32)
-    yield run_program(lambda shape: draw(shape), shape, shapes=[specification])[0]
+    yield run_program(lambda size: draw(size), shape, shapes=[specification])[0]  # noqa: PLW0108 - a named input
 
 
 @pytest.mark.parametrize("name", CDFS)
