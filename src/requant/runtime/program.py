@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from requant.coreml.description import inputs_of, outputs_of
+from requant.coreml.description import inputs_of, outputs_of, predicted_names
 from requant.coreml.model import Model
 from requant.coreml.program import (
     DTYPES,
@@ -113,11 +113,15 @@ class _Translator:
         self, results: list[str], inputs: dict[str, GraphInput], states: dict[str, GraphInput], function: str
     ) -> Translation:
         """Declare the graph's outputs and return the whole."""
-        names = []
+        names, labels = [], predicted_names(self.model, function)
         for feature in outputs_of(self.model, function):
             if feature.name in results and self._is_tensor(feature.name):
                 self.graph.output(self._named(feature.name))
                 names.append(feature.name)
+            elif feature.name not in labels:
+                raise RequantError(
+                    f"{self.model.path} declares the output {feature.name!r}, which its program does not return."
+                )
         scores = ""
         if self.scores:
             scores = "(probabilities)"
