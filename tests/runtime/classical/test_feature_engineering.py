@@ -91,7 +91,7 @@ class TestImputer:
     def test_dictionaries_are_refused(self):
         spec = transform([("x", dictionary(STRING))], [("y", dictionary(STRING))], "imputer")
         spec.imputer.imputedStringDictionary.map["a"] = 1
-        with pytest.raises(RequantError, match="an imputer with imputedStringDictionary; .* leaves open"):
+        with pytest.raises(RequantError, match=r"an imputer with imputedStringDictionary; .* leaves open"):
             opened(spec)
 
 

@@ -46,7 +46,7 @@ def test_labels_may_be_integers():
     samples, labels = numbers(30, 2), [int(i) for i in np.random.default_rng(0).integers(-2, 3, 30)]
     runner = opened(neighbours(5, samples.tolist(), labels, default=99))
     for x in numbers(20, 2, seed=1).astype(np.float32):
-        nearest = sorted(range(30), key=lambda i: sum((samples[i] - x).astype(float) ** 2))[:5]  # noqa: B023
+        nearest = sorted(range(30), key=lambda i: sum((samples[i] - x).astype(float) ** 2))[:5]
         votes = [labels[i] for i in nearest]
         found = runner.predict({"x": x})
         assert votes.count(found["label"]) == max(votes.count(label) for label in votes)
