@@ -249,6 +249,23 @@ def test_what_only_apple_computes_is_refused_by_name(body, reason):
         opened(transform([("x", array(1))], [("y", array(1))], body))
 
 
+def test_a_row_of_a_table_is_taken_for_an_array():
+    spec = transform([("x", array(2))], [("y", array(2))], "scaler")
+    equal(opened(spec).predict({"x": [[3, 4]]})["y"], [3, 4])
+    for other in ([[3], [4]], [3, 4, 5], [[3, 4], [3, 4]]):
+        with pytest.raises(RequantError, match="'x' is an array of shape"):
+            opened(spec).predict({"x": other})
+
+
+def test_keys_of_a_dictionary_may_be_of_another_type_than_declared():
+    """A converted `DictVectorizer` of integers declares strings."""
+    spec = transform([("x", dictionary(STRING))], [("y", array(2))], "dictVectorizer")
+    spec.dictVectorizer.int64ToIndex.vector.extend([30, 10])
+    equal(opened(spec).predict({"x": {10: 4}})["y"], [0, 4])
+    with pytest.raises(RequantError, match=r"'x' takes whole numbers, not 1\.5"):
+        opened(spec).predict({"x": {1.5: 4}})
+
+
 def test_an_optional_input_that_nothing_stands_for_is_asked_for():
     spec = transform([("x", array(1))], [("y", array(1))], "scaler")
     spec.description.input[0].type.isOptional = True
