@@ -151,7 +151,10 @@ class Graph:
             RequantError: if ONNX finds that the shapes or types of the inputs don't fit.
         """
         names = [self.root.new_name(kind) for _ in range(count)]
-        node = helper.make_node(kind, [tensor.name if tensor else "" for tensor in inputs], names, **attributes)
+        read = [tensor.name if tensor else "" for tensor in inputs]
+        while read and not read[-1]:  # some nodes of ONNX Runtime crash on an empty name at the end
+            read.pop()
+        node = helper.make_node(kind, read, names, **attributes)
         given = [tensor for tensor in inputs if tensor]
         folded = _fold(node, given)
         if folded is not None:
