@@ -10,9 +10,12 @@ from requant.runtime.layers import (  # noqa: F401 - importing a family register
     activation,
     combination,
     convolution,
+    elementwise,
     linear,
     normalization,
     pooling,
+    recurrent,
+    reduction,
     shape,
 )
 from requant.runtime.layers.context import Array, Context
