@@ -10,12 +10,15 @@ from requant.runtime.layers import (  # noqa: F401 - importing a family register
     activation,
     combination,
     convolution,
+    elementwise,
     image_resizing,
     linear,
     non_maximum_suppression,
     normalization,
     pooling,
     random,
+    recurrent,
+    reduction,
     shape,
 )
 from requant.runtime.layers.context import Array, Context
