@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Form = Literal[
     "float32", "float16", "linear", "lookup table", "sparse",
-    "linear lookup table", "sparse linear", "sparse lookup table", "sparse linear lookup table", "mixed",
+    "linear lookup table", "sparse linear", "sparse lookup table", "sparse linear lookup table",
 ]  # fmt: skip
 COMPRESSED: frozenset[Form] = frozenset(get_args(Form)) - {"float32", "float16"}
 
