@@ -82,4 +82,10 @@ class AppleRunner:
                 if feature.type == "picture":
                     value = value.convert("L" if feature.colour.startswith("GRAYSCALE") else "RGB")
                 values[feature.name] = array_to_tensor(value, feature) if feature.type == "array" else value
-        return dict(self._model.predict(values, state=state) if state else self._model.predict(values))
+        outputs = self._model.predict(values, state=state) if state else self._model.predict(values)
+        return {name: _without_alpha(value) for name, value in outputs.items()}
+
+
+def _without_alpha(value: Any) -> Any:
+    """Return a colour picture as RGB: Core ML adds an alpha channel that is opaque everywhere."""
+    return value.convert("RGB") if isinstance(value, Image.Image) and value.mode == "RGBA" else value
