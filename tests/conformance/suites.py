@@ -8,8 +8,9 @@ from pathlib import Path
 
 _OPERATIONS = ("coremltools/converters/mil/mil/ops/tests",)
 _TORCH = ("coremltools/converters/mil/frontend/torch/test",)
-# Convolutions of up to 60 million values, which take a minute and say no more than the small ones.
-_SLOW = "--deselect=coremltools/test/neural_network/test_numpy_nn_layers.py::CoreML3NetworkStressTest::"
+_LAYERS = "coremltools/test/neural_network/test_numpy_nn_layers.py"
+# Convolutions of 60 million values and random tensors of 100 million take minutes and say no more than the small ones.
+_HUGE = ("test_static_weight_conv2d_stress", "test_random_normal_like_cpu", "test_random_normal_like_gpu")
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,20 @@ SUITES = {
     "torch-neuralnetwork": Suite(
         "PyTorch layers as NeuralNetworks", _TORCH, "neuralnetwork", needs_torch=True, per_function=2
     ),
-    "neural-network": Suite("NeuralNetwork layers and models", ("coremltools/test/neural_network",), "neuralnetwork"),
+    "neural-network": Suite(
+        "NeuralNetwork layers and models",
+        ("coremltools/test/neural_network",),
+        "neuralnetwork",
+        ("--time-limit=900",),
+    ),
     "ml-program": Suite("models of several functions, states", ("coremltools/test/ml_program",), needs_torch=True),
     "optimize": Suite("compressed models", ("coremltools/test/optimize",), needs_torch=True, per_function=4),
     "sample-operations": Suite("a sample of mil-fp32", _OPERATIONS, options=_FP32, per_function=3),
     "sample-layers": Suite(
         "most of neural-network",
-        ("coremltools/test/neural_network/test_numpy_nn_layers.py",),
+        (_LAYERS,),
         "neuralnetwork",
-        (_SLOW + "test_static_weight_conv2d_stress",),
+        ("-k", " and ".join(f"not {name}" for name in _HUGE)),
     ),
 }
 SAMPLES = ("sample-operations", "sample-layers")
