@@ -51,8 +51,11 @@ def convolution_3d(context: Context, layer: Any, x: Array) -> list[Array]:
     bias = graph.constant(vector(params.bias, params.outputChannels)) if params.hasBias else None
     volumes = context.full(x)
     if params.isDeconvolution:
-        stored = weights(params.weights, (params.outputChannels // groups, params.inputChannels, *kernel))
-        weight, sizes = graph.constant(stored.swapaxes(0, 1)), list(params.outputShape)
+        # coremltools stores the input channels first, other than the format's text says, and Apple tests that.
+        weight = graph.constant(
+            weights(params.weights, (params.inputChannels, params.outputChannels // groups, *kernel))
+        )
+        sizes = list(params.outputShape)
         result = _transposed(context, volumes, weight, bias, sizes, pad, kind, strides, groups, factors)
     else:
         shape = (params.outputChannels, params.inputChannels // groups, *kernel)
