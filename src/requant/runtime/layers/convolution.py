@@ -30,11 +30,11 @@ def convolution(context: Context, layer: Any, x: Array, *dynamic: Array) -> list
         weight = graph.constant(weights(params.weights, (params.outputChannels, params.kernelChannels, *kernel)))
     bias = graph.constant(vector(params.bias, params.outputChannels)) if params.hasBias else None
     kind, pad = border(params, params.WhichOneof("ConvolutionPaddingType"))
-    pictures = context.pictures(x)
-    if params.isDeconvolution:
-        result = _transposed(context, pictures, weight, bias, list(params.outputShape), pad, kind, strides, groups)
+    pictures, factors = context.pictures(x), tuple(params.dilationFactor) or (1, 1)
+    if params.isDeconvolution:  # dilated, too, as in Apple's tests, though the format's text says that this is ignored
+        sizes = list(params.outputShape)
+        result = _transposed(context, pictures, weight, bias, sizes, pad, kind, strides, groups, factors)
     else:
-        factors = tuple(params.dilationFactor) or (1, 1)
         result = operations.conv(graph, pictures, weight, bias, strides, kind, pad, factors, groups)
     return [context.from_pictures(result, x)]
 
@@ -51,8 +51,11 @@ def convolution_3d(context: Context, layer: Any, x: Array) -> list[Array]:
     bias = graph.constant(vector(params.bias, params.outputChannels)) if params.hasBias else None
     volumes = context.full(x)
     if params.isDeconvolution:
-        stored = weights(params.weights, (params.outputChannels // groups, params.inputChannels, *kernel))
-        weight, sizes = graph.constant(stored.swapaxes(0, 1)), list(params.outputShape)
+        # coremltools stores the input channels first, other than the format's text says, and Apple tests that.
+        weight = graph.constant(
+            weights(params.weights, (params.inputChannels, params.outputChannels // groups, *kernel))
+        )
+        sizes = list(params.outputShape)
         result = _transposed(context, volumes, weight, bias, sizes, pad, kind, strides, groups, factors)
     else:
         shape = (params.outputChannels, params.inputChannels // groups, *kernel)
@@ -89,7 +92,7 @@ def _transposed(
     kind: str,
     strides: tuple[int, ...],
     groups: int,
-    dilations: tuple[int, ...] | None = None,
+    dilations: tuple[int, ...],
 ) -> Tensor:
     """Add a transposed convolution; where its sizes are given, the padding is whatever makes them."""
     shape = (1, 1, *sizes) if sizes else None

@@ -44,7 +44,7 @@ Function = Callable[[Graph, Tensor, Tensor], Tensor]
 
 @layer("unary")
 def unary_function(context: Context, layer: Any, x: Array) -> list[Tensor]:
-    """One of eight functions of `scale * x + shift`."""
+    """One of eight functions of `scale * x + shift`; the logarithm adds the epsilon, too, as in Apple's tests."""
     params, graph = layer.unary, context.graph
     epsilon, tensor = params.epsilon or _EPSILON, x.tensor
     if params.scale not in (0, 1):
@@ -57,7 +57,7 @@ def unary_function(context: Context, layer: Any, x: Array) -> list[Tensor]:
         _INVERSE: lambda: unary.inverse(graph, tensor, epsilon),
         _POWER: lambda: graph.node("Pow", tensor, graph.scalar(params.alpha)),
         _EXP: lambda: unary.exp(graph, tensor),
-        _LOG: lambda: unary.log(graph, tensor, 0),
+        _LOG: lambda: unary.log(graph, tensor, epsilon),
         _ABS: lambda: unary.abs_(graph, tensor),
         _THRESHOLD: lambda: unary.threshold(graph, tensor, params.alpha),
     }
