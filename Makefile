@@ -62,8 +62,7 @@ $(CONFORMANCE)/stamp: requirements/test.lock requirements/conformance.txt
 	@echo "Creating the environment $(CONFORMANCE), with PyTorch for Apple's tests of it (about 1.5 GB)"
 	@$(PYTHON) -m venv --clear $(CONFORMANCE)
 	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/test.lock
-	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install \
-		-r requirements/conformance.txt
+	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/conformance.txt
 	@touch $@
 
 lock:

@@ -14,8 +14,20 @@ _LAST, _FIRST = np.iinfo(np.int64).max, np.iinfo(np.int64).min  # beyond the las
 
 @operation
 def reshape(graph: Graph, x: Tensor, shape: Tensor) -> Tensor:
-    """The same numbers in another shape; -1 stands for what is left, 0 for the size that the axis had."""
-    return graph.node("Reshape", x, graph.cast(shape, "int64"))
+    """The same numbers in another shape; -1 stands for what is left, 0 for the size that the axis had.
+
+    Where the number of axes changes, axes belong together from the last on, and a 0 beyond the first is 1.
+    """
+    sizes, count = graph.cast(shape, "int64"), shape.shape[0]
+    if count < 0 or count == x.rank:
+        return graph.node("Reshape", x, sizes)
+    known = graph.shape_of(x)
+    if count > x.rank:
+        had = graph.node("Concat", graph.integers(*[1] * (count - x.rank)), known, axis=0)
+    else:
+        had = graph.node("Slice", known, graph.integers(x.rank - count), graph.integers(x.rank))
+    wanted = graph.node("Where", graph.node("Equal", sizes, graph.integers(0)), had, sizes)
+    return graph.node("Reshape", x, wanted)
 
 
 @operation
