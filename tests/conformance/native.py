@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from PIL import Image
+
 from requant.errors import RequantError
 
 MACOS_VERSION = (15, 5)
@@ -80,7 +82,12 @@ def _as_runtime_error(action: Callable[[], Any]) -> Any:
     try:
         return action()
     except RequantError as error:
-        raise RuntimeError(str(error)) from error
+        raise RuntimeError(f"Unable to compute the prediction using ML Program: {error}") from error
+
+
+def _with_alpha(value: Any) -> Any:
+    """Return a colour picture as coremltools hands it over, with an alpha channel."""
+    return value.convert("RGBA") if isinstance(value, Image.Image) and value.mode == "RGB" else value
 
 
 class ModelProxy:
@@ -106,9 +113,10 @@ class ModelProxy:
         """Return the outputs of one prediction."""
         LEDGER.proxies.append(self)
         more = {} if state is None else {"state": state.state}
-        outputs = _recorded(lambda: self.runner.predict(inputs, **more))
+        runner = _recorded(lambda: self.runner)
+        outputs = _recorded(lambda: _as_runtime_error(lambda: runner.predict(inputs, **more)))
         LEDGER.predictions += 1
-        return dict(outputs)
+        return {name: _with_alpha(value) for name, value in outputs.items()}
 
     def batchPredict(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:  # noqa: N802 - Apple's name
         """Return the outputs of several predictions."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from requant.errors import RequantError
 from requant.runtime.graph import Graph, Tensor
 from requant.runtime.operations.registry import operation
@@ -16,12 +18,13 @@ def gather(
     indices: Tensor,
     axis: int = 0,
     batch_dims: int = 0,
-    validate_indices: bool = False,  # noqa: ARG001 - ONNX Runtime always does
+    validate_indices: bool = False,
 ) -> Tensor:
     """The slices of `x` along an axis that the indices name; negative ones count from the end.
 
     With `batch_dims`, the first axes of both belong together.
     """
+    indices = _checked(graph, indices, validate_indices)
     if not batch_dims:
         return graph.node("Gather", x, indices, axis=axis)
     axis, batch = axis % x.rank, batch_dims % (indices.rank + 1)
@@ -40,10 +43,10 @@ def gather_along_axis(
     x: Tensor,
     indices: Tensor,
     axis: int = 0,
-    validate_indices: bool = False,  # noqa: ARG001 - ONNX Runtime always does
+    validate_indices: bool = False,
 ) -> Tensor:
     """The elements of `x` whose place along one axis the indices name."""
-    return graph.node("GatherElements", x, indices, axis=axis)
+    return graph.node("GatherElements", x, _checked(graph, indices, validate_indices), axis=axis)
 
 
 @operation
@@ -52,10 +55,11 @@ def gather_nd(
     x: Tensor,
     indices: Tensor,
     batch_dims: int = 0,
-    validate_indices: bool = False,  # noqa: ARG001 - ONNX Runtime always does
+    validate_indices: bool = False,
 ) -> Tensor:
     """The slices of `x` at the places that the last axis of the indices holds."""
-    return graph.node("GatherND", x, graph.cast(indices, "int64"), batch_dims=batch_dims)
+    places = graph.cast(_checked(graph, indices, validate_indices), "int64")
+    return graph.node("GatherND", x, places, batch_dims=batch_dims)
 
 
 @operation
@@ -66,11 +70,12 @@ def scatter(
     updates: Tensor,
     axis: int = 0,
     mode: str = "add",
-    validate_indices: bool = False,  # noqa: ARG001 - ONNX Runtime always does
+    validate_indices: bool = False,
 ) -> Tensor:
     """`data` with slices along an axis changed by `updates`."""
     axis, count = axis % data.rank, indices.rank
-    places = graph.node("Unsqueeze", graph.cast(indices, "int64"), graph.integers(-1))
+    checked = graph.cast(_checked(graph, indices, validate_indices), "int64")
+    places = graph.node("Unsqueeze", checked, graph.integers(-1))
     first = [axis, *(i for i in range(data.rank) if i != axis)]
     named = range(axis, axis + count)
     changes = graph.node("Transpose", updates, perm=[*named, *(i for i in range(updates.rank) if i not in named)])
@@ -86,10 +91,12 @@ def scatter_along_axis(
     updates: Tensor,
     axis: int = 0,
     mode: str = "add",
-    validate_indices: bool = False,  # noqa: ARG001 - ONNX Runtime always does
+    validate_indices: bool = False,
 ) -> Tensor:
     """`data` with the elements changed whose place along one axis the indices name."""
-    return _scattered(graph, "ScatterElements", data, indices, updates, mode, axis=axis)
+    return _scattered(
+        graph, "ScatterElements", data, _checked(graph, indices, validate_indices), updates, mode, axis=axis
+    )
 
 
 @operation
@@ -99,10 +106,22 @@ def scatter_nd(
     indices: Tensor,
     updates: Tensor,
     mode: str = "add",
-    validate_indices: bool = False,  # noqa: ARG001 - ONNX Runtime always does
+    validate_indices: bool = False,
 ) -> Tensor:
     """`data` with the slices changed at the places that the last axis of the indices holds."""
-    return _scattered(graph, "ScatterND", data, graph.cast(indices, "int64"), updates, mode)
+    places = graph.cast(_checked(graph, indices, validate_indices), "int64")
+    return _scattered(graph, "ScatterND", data, places, updates, mode)
+
+
+def _checked(graph: Graph, indices: Tensor, validate: bool) -> Tensor:
+    """Return indices of which negative ones are made invalid, too, if the operation validates its indices.
+
+    ONNX Runtime refuses what is beyond the last element in any case, but counts negative indices from the end.
+    """
+    if not validate or indices.dtype not in ("int32", "int64"):
+        return indices
+    invalid = graph.scalar(np.iinfo(np.int32).min, indices.dtype)
+    return graph.node("Where", graph.node("Less", indices, graph.scalar(0, indices.dtype)), invalid, indices)
 
 
 def _scattered(
