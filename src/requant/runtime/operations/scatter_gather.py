@@ -1,8 +1,13 @@
-"""Operations that take elements from places, or put them there, that another tensor names."""
+"""Operations that take elements from places, or put them there.
+
+Negative indices count from the end up to iOS 16. Since iOS 17 they are out of bounds, which is an error where
+`validate_indices` holds and has no defined result where it does not. Without a defined result, nothing is put
+anywhere: that is an error too; what is taken is taken from the end, for it may be of no consequence.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from requant.errors import RequantError
 from requant.runtime.graph import Graph, Tensor
@@ -13,53 +18,39 @@ _REDUCTIONS = {"update": "none", "add": "add", "sub": "add", "mul": "mul", "div"
 
 @operation
 def gather(
-    graph: Graph,
-    x: Tensor,
-    indices: Tensor,
-    axis: int = 0,
-    batch_dims: int = 0,
-    validate_indices: bool = False,
+    graph: Graph, x: Tensor, indices: Tensor, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False
 ) -> Tensor:
-    """The slices of `x` along an axis that the indices name; negative ones count from the end.
+    """The slices of `x` along an axis at the indices, whose axes take the place of that axis.
 
-    With `batch_dims`, the first axes of both belong together.
+    The first `batch_dims` axes of both are the same, and are looked at one by one.
     """
-    indices = _checked(graph, indices, validate_indices)
+    axis %= x.rank
+    places = _checked(graph, indices, graph.size_of(x, axis)) if validate_indices else indices
     if not batch_dims:
-        return graph.node("Gather", x, indices, axis=axis)
-    axis, batch = axis % x.rank, batch_dims % (indices.rank + 1)
-    moved = graph.node("Transpose", x, perm=[*range(batch), axis, *(i for i in range(batch, x.rank) if i != axis)])
-    places = graph.node("Unsqueeze", graph.cast(indices, "int64"), graph.integers(-1))
-    found = graph.node("GatherND", moved, places, batch_dims=batch)
-    # found: batch, the rest of the indices, the axes of x between batch and axis, those after axis
-    rest, between = indices.rank - batch, axis - batch
-    order = [*range(batch), *range(batch + rest, batch + rest + between), *range(batch, batch + rest)]
-    return graph.node("Transpose", found, perm=[*order, *range(batch + rest + between, found.rank)])
+        return graph.node("Gather", x, places, axis=axis)
+    batch, middle, last = range(batch_dims), range(batch_dims, axis), range(axis + 1, x.rank)
+    moved = graph.node("Transpose", x, perm=[*batch, axis, *middle, *last])
+    deep = graph.node("Unsqueeze", graph.cast(places, "int64"), graph.integers(-1))
+    found = graph.node("GatherND", moved, deep, batch_dims=batch_dims)
+    taken = range(batch_dims, indices.rank)
+    between = range(indices.rank, indices.rank + len(middle))
+    return graph.node("Transpose", found, perm=[*batch, *between, *taken, *range(between.stop, found.rank)])
 
 
 @operation
 def gather_along_axis(
-    graph: Graph,
-    x: Tensor,
-    indices: Tensor,
-    axis: int = 0,
-    validate_indices: bool = False,
+    graph: Graph, x: Tensor, indices: Tensor, axis: int = 0, validate_indices: bool = False
 ) -> Tensor:
-    """The elements of `x` whose place along one axis the indices name."""
-    return graph.node("GatherElements", x, _checked(graph, indices, validate_indices), axis=axis)
+    """The elements of `x` at the indices along an axis, and at their own place along the others."""
+    places = _checked(graph, indices, graph.size_of(x, axis)) if validate_indices else indices
+    return graph.node("GatherElements", x, places, axis=axis)
 
 
 @operation
-def gather_nd(
-    graph: Graph,
-    x: Tensor,
-    indices: Tensor,
-    batch_dims: int = 0,
-    validate_indices: bool = False,
-) -> Tensor:
-    """The slices of `x` at the places that the last axis of the indices holds."""
-    places = graph.cast(_checked(graph, indices, validate_indices), "int64")
-    return graph.node("GatherND", x, places, batch_dims=batch_dims)
+def gather_nd(graph: Graph, x: Tensor, indices: Tensor, batch_dims: int = 0, validate_indices: bool = False) -> Tensor:
+    """The slices of `x` at places, each of which is a vector in the last axis of the indices."""
+    places = _checked(graph, indices, _sizes(graph, x, batch_dims, indices)) if validate_indices else indices
+    return graph.node("GatherND", x, graph.cast(places, "int64"), batch_dims=batch_dims)
 
 
 @operation
@@ -70,17 +61,17 @@ def scatter(
     updates: Tensor,
     axis: int = 0,
     mode: str = "add",
-    validate_indices: bool = False,
+    validate_indices: bool | None = None,
 ) -> Tensor:
-    """`data` with slices along an axis changed by `updates`."""
-    axis, count = axis % data.rank, indices.rank
-    checked = graph.cast(_checked(graph, indices, validate_indices), "int64")
-    places = graph.node("Unsqueeze", checked, graph.integers(-1))
-    first = [axis, *(i for i in range(data.rank) if i != axis)]
-    named = range(axis, axis + count)
-    changes = graph.node("Transpose", updates, perm=[*named, *(i for i in range(updates.rank) if i not in named)])
-    changed = _scattered(graph, "ScatterND", graph.node("Transpose", data, perm=first), places, changes, mode)
-    return graph.node("Transpose", changed, perm=[*range(1, axis + 1), 0, *range(axis + 1, data.rank)])
+    """`data` with its slices along an axis at the indices replaced by, or combined with, those of `updates`."""
+    axis %= data.rank
+    places = _checked(graph, indices, graph.size_of(data, axis)) if validate_indices is not None else indices
+    if indices.rank != 1:
+        sizes = [graph.size_of(data, i) for i in range(data.rank)]
+        updates = graph.reshape(updates, *sizes[:axis], -1, *sizes[axis + 1 :])
+    spread = graph.reshape(places, *(-1 if i == axis else 1 for i in range(data.rank)))
+    spread = graph.node("Expand", spread, graph.shape_of(updates))
+    return _scattered(graph, "ScatterElements", data, spread, updates, mode, axis=axis)
 
 
 @operation
@@ -91,12 +82,11 @@ def scatter_along_axis(
     updates: Tensor,
     axis: int = 0,
     mode: str = "add",
-    validate_indices: bool = False,
+    validate_indices: bool | None = None,
 ) -> Tensor:
-    """`data` with the elements changed whose place along one axis the indices name."""
-    return _scattered(
-        graph, "ScatterElements", data, _checked(graph, indices, validate_indices), updates, mode, axis=axis
-    )
+    """`data` with its elements at the indices along an axis replaced by, or combined with, those of `updates`."""
+    places = _checked(graph, indices, graph.size_of(data, axis)) if validate_indices is not None else indices
+    return _scattered(graph, "ScatterElements", data, places, updates, mode, axis=axis)
 
 
 @operation
@@ -106,35 +96,42 @@ def scatter_nd(
     indices: Tensor,
     updates: Tensor,
     mode: str = "add",
-    validate_indices: bool = False,
+    validate_indices: bool | None = None,
 ) -> Tensor:
-    """`data` with the slices changed at the places that the last axis of the indices holds."""
-    places = graph.cast(_checked(graph, indices, validate_indices), "int64")
-    return _scattered(graph, "ScatterND", data, places, updates, mode)
-
-
-def _checked(graph: Graph, indices: Tensor, validate: bool) -> Tensor:
-    """Return indices of which negative ones are made invalid, too, if the operation validates its indices.
-
-    ONNX Runtime refuses what is beyond the last element in any case, but counts negative indices from the end.
-    """
-    if not validate or indices.dtype not in ("int32", "int64"):
-        return indices
-    invalid = graph.scalar(np.iinfo(np.int32).min, indices.dtype)
-    return graph.node("Where", graph.node("Less", indices, graph.scalar(0, indices.dtype)), invalid, indices)
+    """`data` with its slices at places, each a vector in the last axis of the indices, replaced or combined."""
+    places = _checked(graph, indices, _sizes(graph, data, 0, indices)) if validate_indices is not None else indices
+    return _scattered(graph, "ScatterND", data, graph.cast(places, "int64"), updates, mode)
 
 
 def _scattered(
-    graph: Graph, kind: str, data: Tensor, indices: Tensor, updates: Tensor, mode: str, **attributes: int
+    graph: Graph, kind: str, data: Tensor, indices: Tensor, updates: Tensor, mode: str, **attributes: Any
 ) -> Tensor:
-    """Add a node that scatters; a difference is a sum of the negative, a quotient a product with the reciprocal."""
+    """Add ONNX's node for one of the modes; where several updates meet at a place, each counts, and the last replaces.
+
+    Raises:
+        RequantError: if the mode is not known, or a division of integers.
+    """
     if mode not in _REDUCTIONS:
-        raise RequantError(f"it has the mode {mode!r}, which MIL does not define.")
+        raise RequantError(f"its mode {mode!r} is none of {', '.join(_REDUCTIONS)}.")
+    attributes["reduction"] = _REDUCTIONS[mode]
     updates = graph.cast(updates, data.dtype)
-    if mode == "sub":
-        updates = graph.node("Neg", updates)
     if mode == "div":
         if data.dtype != "float32":
-            raise RequantError("it divides integers while it scatters, which MIL does not define.")
-        updates = graph.node("Reciprocal", updates)
-    return graph.node(kind, data, indices, updates, reduction=_REDUCTIONS[mode], **attributes)
+            raise RequantError("it divides integers, and no reference says how Core ML rounds there.")
+        ones = graph.node("Expand", graph.scalar(1), graph.shape_of(data))
+        return graph.node("Div", data, graph.node(kind, ones, indices, updates, **attributes))
+    values = graph.node("Neg", updates) if mode == "sub" else updates
+    return graph.node(kind, data, indices, values, **attributes)
+
+
+def _checked(graph: Graph, indices: Tensor, sizes: Tensor) -> Tensor:
+    """Return indices that are out of bounds where they are negative, which ONNX Runtime takes as an error."""
+    if indices.value is not None and indices.value.size and indices.value.min() >= 0:
+        return indices
+    places = graph.cast(indices, "int64")
+    return graph.node("Where", graph.node("Less", places, graph.integers(0)), sizes, places)
+
+
+def _sizes(graph: Graph, x: Tensor, first: int, indices: Tensor) -> Tensor:
+    """Return the sizes of the axes that the vectors in the last axis of the indices point into."""
+    return graph.shape(*(graph.size_of(x, axis) for axis in range(first, first + indices.shape[-1])))
