@@ -9,14 +9,23 @@ from __future__ import annotations
 from requant.runtime.layers import (  # noqa: F401 - importing a family registers its layers
     activation,
     combination,
+    concatenation,
     convolution,
+    filling,
+    gathering,
     image_resizing,
     linear,
+    masking,
     non_maximum_suppression,
     normalization,
+    ordering,
+    padding,
     pooling,
     random,
+    reorganization,
+    repetition,
     shape,
+    slicing,
 )
 from requant.runtime.layers.context import Array, Context
 from requant.runtime.layers.registry import LAYERS, translate_layer

@@ -9,8 +9,6 @@ from requant.runtime.graph import Tensor
 from requant.runtime.layers.context import Array, Context
 from requant.runtime.layers.registry import layer
 
-_SEQUENCE_AXIS, _CHANNEL_AXIS = -5, -3
-
 
 @layer("add")
 def add(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
@@ -31,11 +29,3 @@ def _combined(context: Context, kind: str, alpha: float, inputs: Sequence[Array]
     for other in inputs[1:]:
         result = context.graph.node(kind, result, other.tensor)
     return result
-
-
-@layer("concat")
-def concat(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
-    """The channels of several tensors, or their sequences, one after the other."""
-    if layer.concat.sequenceConcat:
-        return [context.graph.node("Concat", *(context.full(x) for x in inputs), axis=_SEQUENCE_AXIS)]
-    return [context.graph.node("Concat", *(x.tensor for x in inputs), axis=_CHANNEL_AXIS)]
