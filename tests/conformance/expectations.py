@@ -26,6 +26,7 @@ class Expectation:
         parameters: a regular expression that the test's parameters have to contain.
         message: a regular expression that the message has to contain.
         kinds: the kinds of failure, see `Record`; any if empty.
+        roundings: how many roundings to float16 the values may be apart, of a model that computes in float16.
     """
 
     test: str
@@ -34,6 +35,7 @@ class Expectation:
     parameters: str = ""
     message: str = ""
     kinds: tuple[str, ...] = ()
+    roundings: float | None = None
 
     def covers(self, suite: str, record: Record) -> bool:
         """Tell whether this is about a failure."""
@@ -44,6 +46,7 @@ class Expectation:
             )
             and fnmatchcase(function, self.test)
             and (not self.kinds or record.kind in self.kinds)
+            and (self.roundings is None or (record.roundings is not None and record.roundings <= self.roundings))
             and bool(re.search(self.parameters, record.node.partition("[")[2]))
             and bool(re.search(self.message, record.message))
         )

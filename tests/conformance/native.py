@@ -31,17 +31,20 @@ class Ledger:
         predictions: how many predictions were made.
         errors: the exceptions that `requant` raised, in their order.
         proxies: the models that were asked for a prediction or a state.
+        roundings: how far the arrays of the last failed comparison are apart, in roundings to float16.
     """
 
     predictions: int = 0
     errors: list[BaseException] = field(default_factory=list)
     proxies: list[ModelProxy] = field(default_factory=list)
+    roundings: float | None = None
 
     def clear(self) -> None:
         """Forget everything, for the next test."""
         self.predictions = 0
         self.errors.clear()
         self.proxies.clear()
+        self.roundings = None
 
 
 LEDGER = Ledger()
@@ -192,15 +195,28 @@ def operation_types(proxy: ModelProxy) -> list[str]:
     spec = proxy.model.spec
     kind = spec.WhichOneof("Type")
     if kind == "mlProgram":
-        blocks = [
-            block for function in spec.mlProgram.functions.values() for block in function.block_specializations.values()
-        ]
-        found = [operation.type for block in blocks for operation in _operations(block)]
+        found = [operation.type for operation in _all_operations(spec)]
     elif kind is not None and kind.startswith("neuralNetwork"):
         found = [layer.WhichOneof("layer") or "none" for layer in getattr(spec, kind).layers]
     else:
         found = [kind or "none"]
     return [name for name in dict.fromkeys(found) if name != "const"]
+
+
+def computes_in_float16(proxy: ModelProxy) -> bool:
+    """Tell whether an ML Program types an input, a result or a constant as float16."""
+    from requant.coreml.program import data_type
+
+    spec = proxy.model.spec
+    values = [value for function in spec.mlProgram.functions.values() for value in function.inputs]
+    values += [output for operation in _all_operations(spec) for output in operation.outputs]
+    return any(data_type(value.type) == "FLOAT16" for value in values)
+
+
+def _all_operations(spec: Any) -> list[Any]:
+    functions = spec.mlProgram.functions.values()
+    blocks = [block for function in functions for block in function.block_specializations.values()]
+    return [operation for block in blocks for operation in _operations(block)]
 
 
 def _operations(block: Any) -> list[Any]:

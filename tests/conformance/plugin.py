@@ -5,6 +5,7 @@ It is loaded with `-p tests.conformance.plugin`, before anything imports coremlt
 
 from __future__ import annotations
 
+import functools
 import gc
 import random
 import shutil
@@ -49,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start the bookkeeping."""
     native.OPTIONS["compute_precision"] = config.getoption("compute_precision")
+    measure_comparisons()
     sys.unraisablehook = ignore_removed_files
     for name in ("torch", "torchvision"):
         if find_spec(name) is None:
@@ -78,6 +80,21 @@ class Missing(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         pytest.skip(f"{self.__name__} is not installed", allow_module_level=True)
+
+
+def measure_comparisons() -> None:
+    """Have numpy's comparison of arrays, which Apple's tests use, leave on record how far apart they are."""
+    compare = np.testing.assert_allclose
+
+    @functools.wraps(compare)
+    def measured(actual: Any, desired: Any, *more: Any, **options: Any) -> None:
+        try:
+            compare(actual, desired, *more, **options)
+        except AssertionError:
+            native.LEDGER.roundings = records.roundings_apart(actual, desired)
+            raise
+
+    np.testing.assert_allclose = measured
 
 
 def ignore_removed_files(event: Any) -> None:

@@ -7,9 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from requant.errors import RequantError
-from tests.conformance.native import Ledger, NeedsAppleError, operation_types
+from tests.conformance.native import Ledger, NeedsAppleError, computes_in_float16, operation_types
 
 MESSAGE_LENGTH = 400
 _NAMED = (
@@ -43,6 +46,8 @@ class Record:
         operations: the types of the operations or layers of the model that was last asked for a prediction; kept for
             failures only.
         message: the failure or the reason for skipping, on one line.
+        roundings: of a failed comparison of a model that computes in float16: the largest difference, divided by that
+            which rounding the largest expected value to float16 makes at most.
         seconds: how long the test took.
     """
 
@@ -54,6 +59,7 @@ class Record:
     named: str = ""
     operations: list[str] = field(default_factory=list)
     message: str = ""
+    roundings: float | None = None
     seconds: float = 0.0
 
     @property
@@ -78,6 +84,22 @@ def one_line(text: str) -> str:
     """Return a text on one line, cut to a readable length."""
     line = " ".join(text.split())
     return line if len(line) <= MESSAGE_LENGTH else f"{line[:MESSAGE_LENGTH]}…"
+
+
+def roundings_apart(actual: Any, desired: Any) -> float | None:
+    """Return the largest difference of two arrays in units of what rounding the largest value to float16 can make.
+
+    Returns:
+        None where that is no number: of other shapes, of other values than numbers, or not finite.
+    """
+    try:
+        first, second = np.asarray(actual, np.float64), np.asarray(desired, np.float64)
+    except (TypeError, ValueError):
+        return None
+    if first.shape != second.shape or not first.size or not np.isfinite([first, second]).all():
+        return None
+    unit = float(np.abs(second).max()) * 2.0**-11
+    return round(float(np.abs(first - second).max()) / unit, 3) if unit else None
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -121,7 +143,10 @@ def fail(record: Record, error: BaseException, ledger: Ledger) -> None:
     record.kind, cause = kind_of_failure(error, ledger)
     record.message = one_line(f"{type(cause).__name__}: {cause}")
     record.named = named_in(str(cause)) if record.kind in ("refused", "defect") else ""
-    record.operations = operation_types(ledger.proxies[-1]) if ledger.proxies else []
+    if ledger.proxies:
+        record.operations = operation_types(ledger.proxies[-1])
+        if record.kind == "values" and computes_in_float16(ledger.proxies[-1]):
+            record.roundings = ledger.roundings
 
 
 def read(path: Path) -> list[Record]:

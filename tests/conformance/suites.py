@@ -39,6 +39,7 @@ class Suite:
             "PYMIL_TEST_TARGETS": self.target,
             "INCLUDE_MIL_FP32_UNIT_TESTS": "1",
             "PYTHONHASHSEED": "0",
+            "PYTHONSAFEPATH": "1",  # some packages install a folder named tests
             "OMP_NUM_THREADS": "1",
         }
 
@@ -57,7 +58,7 @@ SUITES = {
     "neural-network": Suite("NeuralNetwork layers and models", ("coremltools/test/neural_network",), "neuralnetwork"),
     "ml-program": Suite("models of several functions, states", ("coremltools/test/ml_program",), needs_torch=True),
     "optimize": Suite("compressed models", ("coremltools/test/optimize",), needs_torch=True, per_function=4),
-    "sample-operations": Suite("a sample of mil-fp32", _OPERATIONS, options=_FP32, per_function=1),
+    "sample-operations": Suite("a sample of mil-fp32", _OPERATIONS, options=_FP32, per_function=3),
     "sample-layers": Suite(
         "most of neural-network",
         ("coremltools/test/neural_network/test_numpy_nn_layers.py",),

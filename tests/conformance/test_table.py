@@ -1,12 +1,13 @@
 """Sampling, reasons and tables, on records made by hand."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conformance import table
 from tests.conformance.expectations import Expectation, load, reason_for
-from tests.conformance.record import Record, named_in, one_line
+from tests.conformance.record import Record, named_in, one_line, roundings_apart
 from tests.conformance.run import BEGIN, END, write
 from tests.conformance.sample import of_precision, of_shard, sampled
 
@@ -84,6 +85,23 @@ def failure(node="x/test_a.py::A::test_a[p]", kind="values", message="off by one
 def test_a_known_failure_is_matched_by_all_it_says(expectation, covered):
     assert expectation.covers("mil-fp32", failure()) is covered
     assert expectation.covers("sample-operations", failure()) is covered
+
+
+@pytest.mark.parametrize(("actual", "roundings"), [([1.0, 8.0], 0.0), ([1.0, 8.0 + 8 * 2**-11], 1.0), ([1.5, 8], 128)])
+def test_how_many_roundings_apart(actual, roundings):
+    assert roundings_apart(actual, [1, 8]) == pytest.approx(roundings)
+
+
+@pytest.mark.parametrize("actual", ["label", [1.0], [np.nan, 1]])
+def test_what_can_not_be_measured_in_roundings(actual):
+    assert roundings_apart(actual, [1, 8]) is None
+
+
+@pytest.mark.parametrize(("roundings", "covered"), [(2.0, True), (5.0, False), (None, False)])
+def test_rounding_explains_only_small_differences_in_float16(roundings, covered):
+    record = failure()
+    record.roundings = roundings
+    assert Expectation("*", "because", roundings=4).covers("mil-fp32", record) is covered
 
 
 def test_the_first_reason_counts():

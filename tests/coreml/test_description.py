@@ -4,6 +4,7 @@ import pytest
 from coremltools.converters.mil.mil import Builder as mb  # noqa: N813
 
 from requant.coreml.description import Feature, class_labels, inputs_of, outputs_of
+from requant.coreml.model import Model
 from tests.building import add_inner_product, network, numbers, program
 
 
@@ -52,3 +53,38 @@ def test_a_classifier_has_labels_a_label_and_a_dictionary(labels):
 def test_other_models_have_no_labels(all_weights, some_weights):
     assert class_labels(all_weights) == class_labels(some_weights) == []
     assert np.prod(inputs_of(some_weights)[0].shape) == 512
+
+
+def test_every_type_of_feature_is_told(all_weights):
+    spec = all_weights.copy_spec()
+    del spec.description.input[:]
+    for name in ("text", "count", "value", "words", "numbers", "series", "indices"):
+        spec.description.input.add().name = name
+    kinds = [feature.type for feature in spec.description.input]
+    kinds[0].stringType.SetInParent()
+    kinds[1].int64Type.SetInParent()
+    kinds[2].doubleType.SetInParent()
+    kinds[3].dictionaryType.stringKeyType.SetInParent()
+    kinds[4].dictionaryType.int64KeyType.SetInParent()
+    kinds[5].sequenceType.stringType.SetInParent()
+    kinds[6].sequenceType.int64Type.SetInParent()
+    assert [(feature.type, feature.keys) for feature in inputs_of(Model(spec))] == [
+        ("string", ""), ("integer", ""), ("number", ""), ("dictionary", "string"), ("dictionary", "integer"),
+        ("sequence", "string"), ("sequence", "integer"),
+    ]  # fmt: skip
+
+
+def test_only_the_predicted_output_is_a_label(all_weights):
+    spec = all_weights.copy_spec()
+    del spec.description.output[:]
+    for name in ("first", "second", "value"):
+        spec.description.output.add().name = name
+    spec.description.output[0].type.int64Type.SetInParent()
+    spec.description.output[1].type.int64Type.SetInParent()
+    spec.description.output[2].type.doubleType.SetInParent()
+    found = {}
+    for predicted in ("first", "value"):
+        spec.description.predictedFeatureName = predicted
+        found[predicted] = [(feature.type, feature.keys) for feature in outputs_of(Model(spec))]
+    assert found["first"] == [("label", "integer"), ("integer", ""), ("number", "")]
+    assert found["value"] == [("integer", ""), ("integer", ""), ("number", "")]

@@ -31,8 +31,8 @@ _NAMES = {number: name for name, number in _TYPES.items()}
 _SMALL = 64  # elements: constants up to this size are shared, and their values are followed through the graph
 _OUTSIDE = 16384  # bytes: constants from this size on are kept beside the graph, which spares copies of them
 _FOLDED = {
-    "Abs", "Add", "Cast", "Concat", "Div", "Equal", "Gather", "Max", "Min", "Mul", "Neg", "ReduceProd", "Reshape",
-    "Slice", "Squeeze", "Sub", "Unsqueeze", "Where",
+    "Abs", "Add", "And", "Cast", "Concat", "Div", "Equal", "Gather", "Less", "Max", "Min", "Mul", "Neg", "Not", "Or",
+    "ReduceProd", "Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
 }  # fmt: skip
 
 Shape = tuple[int, ...]

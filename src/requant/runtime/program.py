@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from requant.coreml.description import inputs_of, outputs_of
+from requant.coreml.description import inputs_of, outputs_of, predicted_names
 from requant.coreml.model import Model
 from requant.coreml.program import (
     DTYPES,
@@ -24,6 +24,7 @@ from requant.coreml.program import (
     operation_name,
     shape_of,
     value_of,
+    walk_operations,
 )
 from requant.errors import RequantError
 from requant.runtime.graph import Graph, Shape, Tensor, computed_in
@@ -113,11 +114,15 @@ class _Translator:
         self, results: list[str], inputs: dict[str, GraphInput], states: dict[str, GraphInput], function: str
     ) -> Translation:
         """Declare the graph's outputs and return the whole."""
-        names = []
+        names, labels = [], predicted_names(self.model, function)
         for feature in outputs_of(self.model, function):
             if feature.name in results and self._is_tensor(feature.name):
                 self.graph.output(self._named(feature.name))
                 names.append(feature.name)
+            elif feature.name not in labels:
+                raise RequantError(
+                    f"{self.model.path} declares the output {feature.name!r}, which its program does not return."
+                )
         scores = ""
         if self.scores:
             scores = "(probabilities)"
@@ -209,41 +214,53 @@ class _Translator:
         self._keep(operation, [self.states[operation.inputs["input"].arguments[0].name]])
 
     def _write_state(self, operation: Any) -> None:
-        if self.graph.root is not self.graph:
-            raise RequantError("it writes a state within cond or while_loop, which requant can't do.")
         name = operation.inputs["input"].arguments[0].name
         value = self._bound(operation.inputs["data"].arguments[0])
         self.states[name] = self.graph.cast(value, self.states[name].dtype)
 
     def _cond(self, operation: Any) -> None:
-        branches, results = [], []
+        """Add an `If`; the states that a branch writes are results of it too."""
+        graphs, results, states = [], [], []
         for block in operation.blocks:
             with self._nested() as nested:
-                results = self.block(block)
-                for tensor in results:
-                    nested.output(tensor)
-                branches.append(nested.proto())
+                results.append(self.block(block))
+                graphs.append(nested)
+                states.append(self.states)
+        written = [name for name in self.states if any(end[name] is not self.states[name] for end in states)]
+        for graph, tensors, end in zip(graphs, results, states, strict=True):
+            for tensor in [*tensors, *(end[name] for name in written)]:
+                graph.output(tensor)
+        types: list[tuple[str, Shape | None]] = [(tensor.dtype, None) for tensor in results[0]]
+        types += [(self.states[name].dtype, self.states[name].known_shape) for name in written]
         condition = self.graph.reshape(self._bound(operation.inputs["pred"].arguments[0]))
-        types = [(tensor.dtype, None) for tensor in results]
+        branches = [graph.proto() for graph in graphs]
         held = self.graph.holder("If", [condition], types, then_branch=branches[0], else_branch=branches[1])
-        self._keep(operation, held)
+        self._keep(operation, held[: len(results[0])])
+        self.states.update(zip(written, held[len(results[0]) :], strict=True))
 
     def _while_loop(self, operation: Any) -> None:
+        """Add a `Loop`; the states that it writes are variables of it too."""
         condition, body = operation.blocks
         start = [self._bound(binding) for binding in operation.inputs["loop_vars"].arguments]
         first = self._inlined(condition, start)[0]
+        written = _written_states(condition, body)
+        start += [self.states[name] for name in written]
         with self._nested() as nested:
             nested.variable("int64", ())
             nested.variable("bool", ())
             variables = [nested.variable(*_type_of(value.type, graph=True)) for value in body.inputs]
+            kept = [nested.variable(self.states[name].dtype, self.states[name].known_shape) for name in written]
+            self.states.update(zip(written, kept, strict=True))
             results = self._inlined(body, variables)
             results = [nested.cast(a, b.dtype) for a, b in zip(results, variables, strict=True)]
             nested.output(nested.reshape(self._inlined(condition, results)[0]))
-            for tensor in results:
+            for tensor in [*results, *(self.states[name] for name in written)]:
                 nested.output(tensor)
-        types = [(tensor.dtype, tensor.known_shape) for tensor in variables]
+        types = [(tensor.dtype, tensor.known_shape) for tensor in [*variables, *kept]]
         inputs = [None, self.graph.reshape(first), *start]
-        self._keep(operation, self.graph.holder("Loop", inputs, types, body=nested.proto()))
+        held = self.graph.holder("Loop", inputs, types, body=nested.proto())
+        self._keep(operation, held[: len(variables)])
+        self.states.update(zip(written, held[len(variables) :], strict=True))
 
     def _inlined(self, block: Any, arguments: list[Tensor]) -> list[Tensor]:
         """Add the operations of a block with inputs to the graph and return the block's results."""
@@ -253,22 +270,30 @@ class _Translator:
 
     @contextmanager
     def _nested(self) -> Iterator[Graph]:
-        outer, tensors = self.graph, self.tensors
-        self.graph, self.tensors = outer.nested(), dict(tensors)
+        outer = self.graph, self.tensors, self.states
+        self.graph, self.tensors, self.states = self.graph.nested(), dict(self.tensors), dict(self.states)
         try:
             yield self.graph
         finally:
-            self.graph, self.tensors = outer, tensors
+            self.graph, self.tensors, self.states = outer
 
 
 _SPECIAL = frozenset({"classify", "read_state", "write_state", "cond", "while_loop"})
 
 
 def _place(model: Model, operation: Any) -> str:
-    name = (
-        operation_name(operation) if operation.outputs else operation.attributes["name"].immediateValue.tensor.strings
-    )
+    if operation.outputs:
+        name = operation_name(operation)
+    else:
+        name = operation.attributes["name"].immediateValue.tensor.strings.values[0]
     return f"{model.path}: the operation {name!r} of type {operation.type}"
+
+
+def _written_states(*blocks: Any) -> list[str]:
+    """Return the names of the states that operations in these blocks write, in the order of the file."""
+    operations = [operation for block in blocks for operation in walk_operations(block)]
+    written = [held.inputs["input"].arguments[0].name for held in operations if held.type == "write_state"]
+    return list(dict.fromkeys(written))
 
 
 def _type_of(value_type: Any, graph: bool = False) -> tuple[str, Shape | None]:

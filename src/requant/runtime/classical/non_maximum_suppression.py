@@ -46,8 +46,8 @@ def suppression(model: Model) -> Predict:
         )
         if confidences.ndim != 2 or boxes.shape != (len(confidences), 4):
             raise RequantError(
-                f"the confidences are an array (boxes, classes) and the coordinates (boxes, 4), not {confidences.shape} "
-                f"and {boxes.shape}."
+                "the confidences are an array (boxes, classes) and the coordinates (boxes, 4), not "
+                f"{confidences.shape} and {boxes.shape}."
             )
         overlap = inputs.get(body.iouThresholdInputFeatureName, body.iouThreshold)
         confident = inputs.get(body.confidenceThresholdInputFeatureName, body.confidenceThreshold)

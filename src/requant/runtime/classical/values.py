@@ -20,14 +20,14 @@ def plain_value(value: Any, feature: Feature) -> Any:
     """Return an input in the type that the model declares.
 
     Returns:
-        An array in the declared element type, a float, an int, a str, a dictionary with the declared sort of keys and
-        floats as values, or a list; a picture as it is.
+        An array in the declared element type, a float, an int, a str, a dictionary from strings or ints to floats,
+        or a list; a picture as it is.
 
     Raises:
         RequantError: if it is of another type.
     """
     if feature.type == "array":
-        return array_to_tensor(value, feature)
+        return array_to_tensor(_in_declared_shape(np.asarray(value), feature), feature)
     if feature.type == "number":
         return _number(value, feature.name)
     if feature.type in ("string", "integer", "label"):
@@ -35,12 +35,23 @@ def plain_value(value: Any, feature: Feature) -> Any:
     if feature.type == "dictionary":
         if not isinstance(value, Mapping):
             raise RequantError(f"the input {feature.name!r} is a dictionary, not {type(value).__name__}.")
-        return {_key(key, feature.keys, feature.name): _number(item, feature.name) for key, item in value.items()}
+        # A converted `DictVectorizer` of integers declares strings, so that both have to be taken whatever is declared.
+        kinds = {key: "string" if isinstance(key, str) else "integer" for key in value}
+        return {_key(key, kinds[key], feature.name): _number(item, feature.name) for key, item in value.items()}
     if feature.type == "sequence":
         if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
             raise RequantError(f"the input {feature.name!r} is a sequence, not {type(value).__name__}.")
         return [_key(item, feature.keys, feature.name) for item in value]
     return value
+
+
+def _in_declared_shape(array: NDArray[Any], feature: Feature) -> NDArray[Any]:
+    """Return an array without the axes of size 1 that it has before those that the model declares.
+
+    Core ML takes a row of a table, (1, n), for (n,): coremltools' tests of its converters hold it to that.
+    """
+    extra = array.ndim - len(feature.shape)
+    return array.reshape(array.shape[extra:]) if extra > 0 and set(array.shape[:extra]) == {1} else array
 
 
 def _number(value: Any, name: str) -> float:

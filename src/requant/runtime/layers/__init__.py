@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from requant.runtime.layers import (  # noqa: F401 - importing a family registers its layers
     activation,
-    combination,
     concatenation,
     convolution,
+    elementwise,
     filling,
     gathering,
     image_resizing,
@@ -22,6 +22,8 @@ from requant.runtime.layers import (  # noqa: F401 - importing a family register
     padding,
     pooling,
     random,
+    recurrent,
+    reduction,
     reorganization,
     repetition,
     shape,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from requant.runtime.graph import Tensor
 from requant.runtime.layers.context import Array, Context, unsupported, vector
 from requant.runtime.layers.registry import layer
+from requant.runtime.operations import activation as operations
 
 _PLAIN = {"ReLU": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softsign": "Softsign", "softplus": "Softplus"}
+_GELU_MODES = ("EXACT", "TANH_APPROXIMATION", "SIGMOID_APPROXIMATION")
 
 
 @layer("activation")
@@ -26,27 +26,41 @@ def apply(context: Context, params: Any, x: Tensor) -> Tensor:
     if kind in _PLAIN:
         return graph.node(_PLAIN[kind], x)
     if kind == "linear":
-        scaled = graph.node("Mul", x, graph.scalar(params.linear.alpha))
-        return graph.node("Add", scaled, graph.scalar(params.linear.beta))
+        return operations.linear_activation(graph, x, params.linear.alpha, params.linear.beta)
     if kind == "leakyReLU":
-        return graph.node("LeakyRelu", x, alpha=params.leakyReLU.alpha)
+        return operations.leaky_relu(graph, x, params.leakyReLU.alpha)
     if kind == "ELU":
-        return graph.node("Elu", x, alpha=params.ELU.alpha)
+        return operations.elu(graph, x, params.ELU.alpha)
     if kind == "thresholdedReLU":
-        kept = graph.node("GreaterOrEqual", x, graph.scalar(params.thresholdedReLU.alpha))
-        return graph.node("Where", kept, x, graph.scalar(0))
+        return operations.thresholded_relu(graph, x, params.thresholdedReLU.alpha)
     if kind == "sigmoidHard":
-        return graph.node("HardSigmoid", x, alpha=params.sigmoidHard.alpha, beta=params.sigmoidHard.beta)
+        return operations.sigmoid_hard(graph, x, params.sigmoidHard.alpha, params.sigmoidHard.beta)
     if kind == "scaledTanh":
-        inner = graph.node("Tanh", graph.node("Mul", x, graph.scalar(params.scaledTanh.beta)))
-        return graph.node("Mul", inner, graph.scalar(params.scaledTanh.alpha))
+        return operations.scaled_tanh(graph, x, params.scaledTanh.alpha, params.scaledTanh.beta)
     if kind == "PReLU":
         return graph.node("PRelu", x, _per_channel(context, params.PReLU.alpha))
+    if kind == "parametricSoftplus":
+        alpha, beta = (
+            _per_channel(context, p) for p in (params.parametricSoftplus.alpha, params.parametricSoftplus.beta)
+        )
+        return graph.node("Mul", graph.node("Softplus", graph.node("Mul", x, beta)), alpha)
     raise unsupported(f"the activation {kind}")
 
 
 def _per_channel(context: Context, params: Any) -> Tensor:
-    return context.graph.constant(np.reshape(vector(params), (-1, 1, 1)))
+    return operations.per_channel(context.graph, context.graph.constant(vector(params)), 2)
+
+
+@layer("clampedReLU")
+def clamped_relu(context: Context, layer: Any, x: Array) -> list[Tensor]:
+    """`min(beta, x)` where `x` is not negative, `min(beta, alpha * x)` elsewhere."""
+    return [operations.clamped_relu(context.graph, x.tensor, layer.clampedReLU.alpha, layer.clampedReLU.beta)]
+
+
+@layer("gelu")
+def gelu(context: Context, layer: Any, x: Array) -> list[Tensor]:
+    """The Gaussian error linear unit."""
+    return [operations.gelu(context.graph, x.tensor, _GELU_MODES[layer.gelu.mode])]
 
 
 @layer("softmax")
@@ -54,3 +68,9 @@ def softmax(context: Context, layer: Any, x: Array) -> list[Tensor]:
     """A softmax over the channels, which are the third axis from the end."""
     del layer
     return [context.graph.node("Softmax", x.tensor, axis=-3)]
+
+
+@layer("softmaxND")
+def softmax_nd(context: Context, layer: Any, x: Array) -> list[Array]:
+    """A softmax along any axis."""
+    return [Array(context.graph.node("Softmax", context.full(x), axis=layer.softmaxND.axis), x.rank)]

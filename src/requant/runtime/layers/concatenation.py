@@ -33,10 +33,7 @@ def concat_nd(context: Context, layer: Any, *inputs: Array) -> list[Array]:
 @layer("stack")
 def stack(context: Context, layer: Any, *inputs: Array) -> list[Array]:
     """The arrays along a new axis."""
-    graph, tensors = context.graph, [context.full(x) for x in inputs]
-    axis = layer.stack.axis % (tensors[0].rank + 1)
-    apart = [graph.node("Unsqueeze", tensor, graph.integers(axis)) for tensor in tensors]
-    result = graph.node("Concat", *apart, axis=axis)
+    result = mil.stack(context.graph, [context.full(x) for x in inputs], layer.stack.axis)
     return [Array(result, result.rank)]
 
 
@@ -54,8 +51,7 @@ def split_nd(context: Context, layer: Any, x: Array) -> list[Array]:
     """Parts along an axis, equal or of given sizes."""
     params, graph, tensor = layer.splitND, context.graph, context.full(x)
     if params.splitSizes:
-        sizes = graph.integers(*params.splitSizes)
-        parts = graph.nodes("Split", tensor, sizes, count=len(params.splitSizes), axis=params.axis)
+        parts = mil.split(graph, tensor, params.axis, split_sizes=tuple(params.splitSizes))
     else:
         parts = _parts(context, tensor, params.axis, params.numSplits or len(layer.output))
     return [Array(part, part.rank) for part in parts]
@@ -65,4 +61,4 @@ def _parts(context: Context, x: Tensor, axis: int, count: int) -> list[Tensor]:
     size = x.shape[axis]
     if size >= 0 and size % count:
         raise RequantError(f"it splits an axis of size {size} into {count} equal parts")
-    return context.graph.nodes("Split", x, count=count, axis=axis, num_outputs=count)
+    return mil.split(context.graph, x, axis, num_splits=count)

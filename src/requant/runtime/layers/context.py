@@ -81,8 +81,10 @@ class Context:
     def indices(self, x: Array) -> Tensor:
         """Return an array of whole numbers, with all axes that the network sees, as int64."""
         tensor = self.full(x)
-        return self.graph.constant(tensor.value.astype(np.int64)) if tensor.value is not None else (
-            self.graph.cast(tensor, "int64")
+        return (
+            self.graph.constant(tensor.value.astype(np.int64))
+            if tensor.value is not None
+            else (self.graph.cast(tensor, "int64"))
         )
 
     def of_shape(self, x: Tensor, shape: Tensor) -> Tensor:
@@ -111,9 +113,14 @@ def weights(params: Any, shape: tuple[int, ...], axis: int | None = 0) -> NDArra
     return decode(WeightField("weights", params, shape, axis, quantizable=True))
 
 
-def vector(params: Any) -> NDArray[np.float32]:
-    """Return all numbers of a `WeightParams` message in one dimension, float32."""
-    return weights(params, (element_count(params),))
+def vector(params: Any, size: int = 0) -> NDArray[np.float32]:
+    """Return all numbers of a `WeightParams` message in one dimension, decompressed, float32.
+
+    Args:
+        params: the message.
+        size: how many there are; if it is not given, the numbers have to be stored as floats.
+    """
+    return weights(params, (size or element_count(params),))
 
 
 def unsupported(what: str) -> RequantError:

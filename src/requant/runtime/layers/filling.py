@@ -9,6 +9,7 @@ import numpy as np
 from requant.runtime.graph import Tensor
 from requant.runtime.layers.context import Array, Context, weights
 from requant.runtime.layers.registry import layer
+from requant.runtime.operations import tensor_operation as mil
 
 _LEGACY_AXES = 5
 
@@ -51,7 +52,7 @@ def fill_like(context: Context, layer: Any, like: Array) -> list[Array]:
 
 
 def _filled(context: Context, value: float, shape: Tensor) -> list[Array]:
-    result = context.of_shape(context.graph.node("Expand", context.graph.scalar(value), shape), shape)
+    result = context.of_shape(mil.fill(context.graph, shape, value), shape)
     return [Array(result, result.rank)]
 
 
@@ -59,7 +60,9 @@ def _filled(context: Context, value: float, shape: Tensor) -> list[Array]:
 def range_static(context: Context, layer: Any) -> list[Array]:
     """Numbers from a start, by steps, up to an end that does not belong to them; all constant."""
     params = layer.rangeStatic
-    return _range(context, *(context.graph.scalar(n) for n in (params.startValue, params.endValue, params.stepSizeValue)))
+    return _range(
+        context, *(context.graph.scalar(n) for n in (params.startValue, params.endValue, params.stepSizeValue))
+    )
 
 
 @layer("rangeDynamic")
@@ -80,14 +83,7 @@ def _range(context: Context, start: Tensor, end: Tensor, step: Tensor) -> list[A
 @layer("oneHot")
 def one_hot(context: Context, layer: Any, x: Array, size: Array | None = None) -> list[Array]:
     """Vectors of one number, but for another at an index; a vector without it where the index is outside."""
-    params, graph, indices = layer.oneHot, context.graph, context.indices(x)
-    rank = indices.rank + 1
-    axis = params.axis % rank
+    params, graph = layer.oneHot, context.graph
     length = graph.integers(params.oneHotVectorSize) if size is None else context.whole_numbers(size)
-    places = graph.node("Range", graph.scalar(0, "int64"), graph.node("Squeeze", length), graph.scalar(1, "int64"))
-    if length.value is not None:
-        places = graph.constant(np.arange(int(length.value[0]), dtype=np.int64))
-    along = graph.reshape(places, *(-1 if i == axis else 1 for i in range(rank)))
-    met = graph.node("Equal", graph.node("Unsqueeze", indices, graph.integers(axis)), along)
-    result = graph.node("Where", met, graph.scalar(params.onValue), graph.scalar(params.offValue))
-    return [Array(result, rank)]
+    result = mil.one_hot(graph, context.indices(x), length, params.axis, params.onValue, params.offValue)
+    return [Array(result, result.rank)]

@@ -8,15 +8,15 @@ from requant.errors import RequantError
 from requant.runtime.graph import Tensor
 from requant.runtime.layers.context import Array, Context
 from requant.runtime.layers.registry import layer
+from requant.runtime.operations import tensor_operation as mil
 
 
 @layer("whereNonZero")
 def where_non_zero(context: Context, layer: Any, x: Array) -> list[Array]:
     """The indices of all numbers that are not zero, one row each."""
     del layer
-    graph = context.graph
-    rows = graph.node("Transpose", graph.node("NonZero", context.full(x)), perm=[1, 0])
-    return [Array(graph.cast(rows, "float32"), 2)]
+    rows = mil.non_zero(context.graph, context.full(x))
+    return [Array(context.graph.cast(rows, "float32"), 2)]
 
 
 @layer("whereBroadcastable")
@@ -29,12 +29,8 @@ def where_broadcastable(context: Context, layer: Any, condition: Array, x: Array
 @layer("matrixBandPart")
 def matrix_band_part(context: Context, layer: Any, x: Array) -> list[Tensor]:
     """Matrices with zeros outside of a band around the main diagonal; a negative width leaves that side whole."""
-    params, result = layer.matrixBandPart, _matrices(context, x)
-    if params.numUpper >= 0:
-        result = _triangle(context, result, params.numUpper, upper=False)
-    if params.numLower >= 0:
-        result = _triangle(context, result, -params.numLower, upper=True)
-    return [result]
+    params = layer.matrixBandPart
+    return [mil.band_part(context.graph, _matrices(context, x), params.numLower, params.numUpper)]
 
 
 @layer("lowerTriangular")

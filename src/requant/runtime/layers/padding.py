@@ -8,8 +8,9 @@ from requant.errors import RequantError
 from requant.runtime.graph import Tensor
 from requant.runtime.layers.context import Array, Context
 from requant.runtime.layers.registry import layer
+from requant.runtime.operations import tensor_operation as mil
 
-_MODES = {"constant": "constant", "reflection": "reflect", "replication": "edge"}
+_MODES = {"constant": "constant", "reflection": "reflect", "replication": "replicate"}
 
 
 @layer("padding")
@@ -20,12 +21,9 @@ def padding(context: Context, layer: Any, x: Array) -> list[Tensor]:
     if x.rank < 2:
         raise RequantError(f"it needs the axes height and width, but gets an input of {x.rank} axes")
     tensor = x.tensor if x.tensor.rank >= 2 else context.full(x)
-    before = [0] * (tensor.rank - 2)
-    amounts = list(params.paddingAmounts.borderAmounts)
-    starts = [a.startEdgeSize for a in amounts] or [0, 0]
-    ends = [a.endEdgeSize for a in amounts] or [0, 0]
-    value = graph.scalar(params.constant.value) if kind == "constant" else None
-    return [graph.node("Pad", tensor, graph.integers(*before, *starts, *before, *ends), value, mode=_MODES[kind])]
+    amounts = [(a.startEdgeSize, a.endEdgeSize) for a in params.paddingAmounts.borderAmounts] or [(0, 0), (0, 0)]
+    pads = graph.integers(*(amount for pair in amounts for amount in pair))
+    return [mil.pad(graph, tensor, pads, _MODES[kind], params.constant.value)]
 
 
 @layer("constantPad")
@@ -35,10 +33,8 @@ def constant_pad(context: Context, layer: Any, x: Array, amounts: Array | None =
     pads = context.whole_numbers(amounts) if amounts else graph.integers(*params.padAmounts)
     if pads.shape[0] not in (-1, 2 * tensor.rank):
         raise RequantError(f"it has {pads.shape[0]} amounts for {tensor.rank} axes, which need two each")
-    pairs = graph.reshape(pads, -1, 2)
     if params.padToGivenOutputSizeMode:
-        missing = graph.node("Sub", pairs, graph.reshape(graph.shape_of(tensor), -1, 1))
-        pairs = graph.node("Max", missing, graph.integers(0))
-    ordered = graph.reshape(graph.node("Transpose", pairs, perm=[1, 0]), -1)
-    result = graph.node("Pad", tensor, ordered, graph.scalar(params.value))
+        missing = graph.node("Sub", graph.reshape(pads, -1, 2), graph.reshape(graph.shape_of(tensor), -1, 1))
+        pads = graph.reshape(graph.node("Max", missing, graph.integers(0)), -1)
+    result = mil.pad(graph, tensor, pads, "constant", params.value)
     return [Array(graph.declare(result, (-1,) * tensor.rank), tensor.rank)]

@@ -6,17 +6,14 @@ from typing import Any
 
 from requant.runtime.layers.context import Array, Context
 from requant.runtime.layers.registry import layer
+from requant.runtime.operations import tensor_transformation as mil
 
-_SPACE_TO_DEPTH, _DEPTH_TO_SPACE = 0, 1
+_REORGANIZATIONS = (mil.space_to_depth, mil.depth_to_space, mil.pixel_shuffle)
 
 
 @layer("reorganizeData")
 def reorganize_data(context: Context, layer: Any, x: Array) -> list[Array]:
     """Blocks of pixels as channels, or channels as blocks of pixels: the whole block first, or the channel first."""
-    params, graph, pictures = layer.reorganizeData, context.graph, context.pictures(x)
-    if params.mode == _SPACE_TO_DEPTH:
-        result = graph.node("SpaceToDepth", pictures, blocksize=params.blockSize)
-    else:
-        order = "DCR" if params.mode == _DEPTH_TO_SPACE else "CRD"
-        result = graph.node("DepthToSpace", pictures, blocksize=params.blockSize, mode=order)
+    params = layer.reorganizeData
+    result = _REORGANIZATIONS[params.mode](context.graph, context.pictures(x), params.blockSize)
     return [context.from_pictures(result, x)]

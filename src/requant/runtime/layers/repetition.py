@@ -7,6 +7,7 @@ from typing import Any
 from requant.errors import RequantError
 from requant.runtime.layers.context import Array, Context
 from requant.runtime.layers.registry import layer
+from requant.runtime.operations import tensor_operation as mil
 
 _SEQUENCE_AXIS = -5
 
@@ -20,7 +21,7 @@ def tile(context: Context, layer: Any, x: Array, reps: Array | None = None) -> l
     else:
         given = list(layer.tile.reps)
         times = graph.integers(*[1] * (tensor.rank - len(given)), *given)
-    result = graph.declare(graph.node("Tile", tensor, times), (-1,) * tensor.rank)
+    result = graph.declare(mil.tile(graph, tensor, times), (-1,) * tensor.rank)
     return [Array(result, tensor.rank)]
 
 
@@ -32,4 +33,4 @@ def sequence_repeat(context: Context, layer: Any, x: Array) -> list[Array]:
         raise RequantError(f"it repeats the axis of sequences, but gets an input of {tensor.rank} axes")
     times = [1] * tensor.rank
     times[_SEQUENCE_AXIS] = layer.sequenceRepeat.nRepetitions or 1
-    return [Array(context.graph.node("Tile", tensor, context.graph.integers(*times)), tensor.rank)]
+    return [Array(mil.tile(context.graph, tensor, context.graph.integers(*times)), tensor.rank)]

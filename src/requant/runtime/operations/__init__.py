@@ -22,6 +22,7 @@ from requant.runtime.operations import (  # noqa: F401 - importing a family regi
     random,
     recurrent,
     reduction,
+    scatter_gather,
     tensor_operation,
     tensor_transformation,
     transformers,

@@ -18,6 +18,8 @@ _ELEMENTS = {"fp32": "float32", "fp16": "float32", "bool": "bool"}
 @operation
 def select(graph: Graph, cond: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """`a` where the condition holds, else `b`."""
+    if a.dtype == "bool":  # ONNX Runtime chooses between numbers only
+        a, b = graph.cast(a, "int32"), graph.cast(b, "int32")
     return graph.node("Where", graph.cast(cond, "bool"), a, b)
 
 

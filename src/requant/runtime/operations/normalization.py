@@ -70,14 +70,15 @@ def local_response_norm(
 ) -> Tensor:
     """`x / (k + alpha * mean(x ** 2)) ** beta`, the mean over `size` channels, which count as 0 beyond the last ones.
 
-    Of an even number of channels, one more comes before the channel than after it.
+    The channels are the third axis from the end, as in `LRNLayerParams` in `NeuralNetwork.proto` and in Apple's test of
+    three axes. Of an even number of channels, one more comes before the channel than after it.
     """
-    squares = graph.node("Mul", x, x)
-    flat = graph.reshape(squares, graph.size_of(x, 0), 1, graph.size_of(x, 1), -1)
-    window = {"kernel_shape": [size, 1], "pads": [size // 2, 0, (size - 1) // 2, 0], "count_include_pad": 1}
-    mean = graph.reshape(graph.node("AveragePool", flat, **window), *(graph.size_of(x, i) for i in range(x.rank)))
-    scaled = graph.node("Add", graph.node("Mul", mean, graph.scalar(alpha)), graph.scalar(k))
-    return graph.node("Div", x, graph.node("Pow", scaled, graph.scalar(beta)))
+    sizes = [graph.size_of(x, axis) for axis in range(x.rank)]
+    pictures = graph.reshape(graph.node("Mul", x, x), -1, 1, *sizes[-3:])
+    pads = [size // 2, 0, 0, (size - 1) // 2, 0, 0]
+    mean = graph.node("AveragePool", pictures, kernel_shape=[size, 1, 1], pads=pads, count_include_pad=1)
+    scaled = graph.node("Mul", graph.reshape(mean, *sizes), graph.scalar(alpha))
+    return graph.node("Div", x, graph.node("Pow", graph.node("Add", scaled, graph.scalar(k)), graph.scalar(beta)))
 
 
 def standardized(graph: Graph, x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:

@@ -9,7 +9,7 @@ from requant.runtime.graph import Graph, Tensor
 from requant.runtime.operations.registry import operation
 from requant.runtime.recurrence import Activation, Cell, Weights, run_recurrence
 
-# The factors are those that Core ML knows for recurrent layers (`NeuralNetwork.proto`, "Recurrent Layers").
+# The factors are those of Apple's own tests of `lstm`, where `scaled_tanh` is `tanh`.
 _ACTIVATIONS = {
     "linear": Activation("Affine", 1, 0),
     "relu": Activation("Relu"),
@@ -17,7 +17,7 @@ _ACTIVATIONS = {
     "hard_sigmoid": Activation("HardSigmoid", 0.2, 0.5),
     "sigmoid_hard": Activation("HardSigmoid", 0.2, 0.5),
     "tanh": Activation("Tanh"),
-    "scaled_tanh": Activation("ScaledTanh", 1.7159, 2 / 3),
+    "scaled_tanh": Activation("Tanh"),
 }
 _LSTM_ORDER = (0, 2, 1, 3)  # input, forget, output, cell -> input, output, forget, cell
 _PEEPHOLE_ORDER = (0, 2, 1)
