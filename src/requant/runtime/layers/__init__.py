@@ -8,18 +8,26 @@ from __future__ import annotations
 
 from requant.runtime.layers import (  # noqa: F401 - importing a family registers its layers
     activation,
-    combination,
+    concatenation,
     convolution,
     elementwise,
+    filling,
+    gathering,
     image_resizing,
     linear,
+    masking,
     non_maximum_suppression,
     normalization,
+    ordering,
+    padding,
     pooling,
     random,
     recurrent,
     reduction,
+    reorganization,
+    repetition,
     shape,
+    slicing,
 )
 from requant.runtime.layers.context import Array, Context
 from requant.runtime.layers.registry import LAYERS, translate_layer

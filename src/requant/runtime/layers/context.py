@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +71,35 @@ class Context:
         sizes = [self.graph.size_of(pictures, axis) for axis in (1, 2, 3)]
         leading = [self.graph.size_of(x.tensor, axis) for axis in range(max(x.tensor.rank - 3, 0))]
         return Array(self.graph.reshape(pictures, *leading, *sizes), x.rank)
+
+    def whole_numbers(self, x: Array) -> Tensor:
+        """Return the numbers of an array, which are sizes, places or axes, as one-dimensional int64."""
+        if x.tensor.value is not None:
+            return self.graph.constant(x.tensor.value.reshape(-1).astype(np.int64))
+        return self.graph.cast(self.graph.reshape(x.tensor, -1), "int64")
+
+    def indices(self, x: Array) -> Tensor:
+        """Return an array of whole numbers, with all axes that the network sees, as int64."""
+        tensor = self.full(x)
+        return (
+            self.graph.constant(tensor.value.astype(np.int64))
+            if tensor.value is not None
+            else (self.graph.cast(tensor, "int64"))
+        )
+
+    def of_shape(self, x: Tensor, shape: Tensor) -> Tensor:
+        """Return a tensor that was brought to a shape, with as many axes as that has numbers."""
+        count = shape.shape[0]
+        return self.graph.declare(x, (-1,) * count) if count >= 0 else x
+
+    def aligned(self, inputs: Sequence[Array]) -> list[Tensor]:
+        """Return tensors with as many axes as the one of most axes, those missing put in front with size 1."""
+        most = max(x.tensor.rank for x in inputs)
+        missing = [range(most - x.tensor.rank) for x in inputs]
+        return [
+            self.graph.node("Unsqueeze", x.tensor, self.graph.integers(*axes)) if axes else x.tensor
+            for x, axes in zip(inputs, missing, strict=True)
+        ]
 
 
 def weights(params: Any, shape: tuple[int, ...], axis: int | None = 0) -> NDArray[np.float32]:

@@ -1,0 +1,36 @@
+"""Layers that repeat an array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from requant.errors import RequantError
+from requant.runtime.layers.context import Array, Context
+from requant.runtime.layers.registry import layer
+from requant.runtime.operations import tensor_operation as mil
+
+_SEQUENCE_AXIS = -5
+
+
+@layer("tile")
+def tile(context: Context, layer: Any, x: Array, reps: Array | None = None) -> list[Array]:
+    """An array repeated along its axes; fewer numbers than axes belong to the last ones."""
+    graph, tensor = context.graph, context.full(x)
+    if reps is not None:
+        times = context.whole_numbers(reps)
+    else:
+        given = list(layer.tile.reps)
+        times = graph.integers(*[1] * (tensor.rank - len(given)), *given)
+    result = graph.declare(mil.tile(graph, tensor, times), (-1,) * tensor.rank)
+    return [Array(result, tensor.rank)]
+
+
+@layer("sequenceRepeat")
+def sequence_repeat(context: Context, layer: Any, x: Array) -> list[Array]:
+    """The sequence, several times."""
+    tensor = context.full(x)
+    if tensor.rank < -_SEQUENCE_AXIS:
+        raise RequantError(f"it repeats the axis of sequences, but gets an input of {tensor.rank} axes")
+    times = [1] * tensor.rank
+    times[_SEQUENCE_AXIS] = layer.sequenceRepeat.nRepetitions or 1
+    return [Array(mil.tile(context.graph, tensor, context.graph.integers(*times)), tensor.rank)]
