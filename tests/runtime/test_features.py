@@ -113,3 +113,52 @@ def test_inputs_have_to_be_those_of_the_model():
         require_inputs({"imag": 0, "x": 0}, [RGB, ARRAY])
     with pytest.raises(RequantError, match="the input 'x' is missing"):
         require_inputs({"image": 0}, [RGB, ARRAY])
+
+
+FLOATS = Feature("depth", "picture", (4, 5), "uint8", "GRAYSCALE_FLOAT16")
+
+
+def test_a_picture_of_floats_is_neither_rounded_nor_saturated():
+    numbers = np.random.default_rng(1).normal(0, 400, (4, 5)).astype(np.float32)
+    expected = numbers.astype(np.float16).astype(np.float32)
+    for value in (numbers, Image.fromarray(numbers)):
+        np.testing.assert_array_equal(picture_to_tensor(value, FLOATS)[0, 0], expected)
+    found = tensor_to_picture(numbers[np.newaxis, np.newaxis], FLOATS)
+    assert found.mode == "F"
+    np.testing.assert_array_equal(np.asarray(found), expected)
+    grey = Image.fromarray(PIXELS[..., 0])
+    np.testing.assert_array_equal(picture_to_tensor(grey, FLOATS)[0, 0], PIXELS[..., 0])
+
+
+@pytest.mark.parametrize(("mode", "dtype"), [("I", np.int32), ("F", np.float32), ("I;16", np.uint16)])
+@pytest.mark.parametrize("feature", [RGB, GREY])
+def test_pictures_of_more_than_8_bits_are_not_cut_off_silently(feature, mode, dtype):
+    picture = Image.fromarray(np.full((4, 5), 1000, dtype))
+    assert picture.mode == mode
+    with pytest.raises(RequantError, match=f"'image' is a picture of 8 bits per channel, .* of mode '{mode}'"):
+        picture_to_tensor(picture, feature)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 1, 4, 5), (4, 5)])
+def test_an_output_that_is_no_picture_is_named(shape):
+    with pytest.raises(RequantError, match="the output 'image' is declared as a RGB picture, but"):
+        tensor_to_picture(np.zeros(shape), RGB)
+
+
+def test_fractions_do_not_become_integers():
+    feature = Feature("x", "array", (2,), "int32")
+    np.testing.assert_array_equal(array_to_tensor([1.0, -3.0], feature), [1, -3])
+    with pytest.raises(RequantError, match="'x' is an array of int32, but got numbers with a fraction"):
+        array_to_tensor([1.0, 0.5], feature)
+
+
+def test_rows_of_different_lengths_are_no_array():
+    with pytest.raises(RequantError, match="'x' has rows of different lengths"):
+        array_to_tensor([[1, 2, 3], [4]], ARRAY)
+
+
+def test_a_missing_input_is_named_with_what_it_takes():
+    with pytest.raises(RequantError, match="'image' is missing: give a picture of 5 x 4 pixels"):
+        require_inputs({}, [RGB])
+    with pytest.raises(RequantError, match=r"'x' is missing: give an array of shape \(2, 3\)"):
+        require_inputs({}, [ARRAY])

@@ -31,45 +31,89 @@ def require_inputs(inputs: Inputs, features: list[Feature]) -> None:
             raise RequantError(f"the model has no input {name!r}. Its inputs are {', '.join(known)}.")
     for feature in features:
         if feature.name not in inputs and not feature.optional:
-            raise RequantError(f"the input {feature.name!r} is missing.")
+            raise RequantError(f"the input {feature.name!r} is missing: give {expected(feature)}.")
+
+
+def expected(feature: Feature) -> str:
+    """Return what a model takes for an input, in words."""
+    if feature.type == "picture":
+        return f"a picture of {_allowed(feature)} pixels"
+    if feature.type == "array":
+        return f"an array of shape {_allowed(feature)}" if feature.shape else "an array"
+    return {"dictionary": "a dictionary", "sequence": "a sequence", "label": "a label"}.get(feature.type, "a number")
 
 
 def picture_to_tensor(value: Any, feature: Feature) -> NDArray[np.float32]:
     """Return a picture as float32 (1, channels, height, width), 0 to 255, in the model's colour layout.
 
     Args:
-        value: a PIL image of any mode, or an array (height, width) or (height, width, 3), RGB.
+        value: a PIL image of 8 bits per channel, or an array (height, width) or (height, width, 3), RGB. For a picture
+            of floats (`GRAYSCALE_FLOAT16`) also a PIL image of mode `F` or an array of any numbers, which are rounded
+            to float16.
         feature: the input that it is for.
 
     Raises:
-        RequantError: if it has another size than the model declares.
+        RequantError: if it has another size than the model declares, or is no picture of such numbers.
     """
-    picture = value if isinstance(value, Image.Image) else _picture_of_array(value, feature.name)
     grey = feature.colour.startswith("GRAYSCALE")
-    pixels = np.asarray(picture.convert("L" if grey else "RGB"), np.float32)
+    pixels = _pixels(value, feature, grey)
     if not feature.accepts(pixels.shape[:2]):
         raise RequantError(
             f"the input {feature.name!r} is a picture of {_allowed(feature)} pixels, but got "
-            f"{picture.width} x {picture.height}."
+            f"{pixels.shape[1]} x {pixels.shape[0]}."
         )
     planes = pixels[np.newaxis] if grey else pixels.transpose(2, 0, 1)
     return np.ascontiguousarray(planes[np.newaxis, ::-1] if feature.colour == "BGR" else planes[np.newaxis])
 
 
-def _picture_of_array(value: Any, name: str) -> Image.Image:
-    pixels = np.asarray(value)
+def _pixels(value: Any, feature: Feature, grey: bool) -> NDArray[np.float32]:
+    """Return a picture as float32 (height, width) or (height, width, 3)."""
+    floats = feature.colour == "GRAYSCALE_FLOAT16"
+    if not isinstance(value, Image.Image):
+        array = _picture_array(value, feature.name)
+        if floats and array.ndim == 2:
+            return array.astype(np.float16).astype(np.float32)
+        value = Image.fromarray(np.clip(np.round(array), 0, 255).astype(np.uint8))
+    elif floats and value.mode == "F":
+        return np.asarray(value, np.float16).astype(np.float32)
+    if value.mode.startswith(("I", "F")):
+        wanted = "L" if grey else "RGB"
+        raise RequantError(
+            f"the input {feature.name!r} is a picture of 8 bits per channel, but got a PIL image of mode "
+            f"{value.mode!r}: bring its numbers to 0 to 255 and convert it to {wanted!r}."
+        )
+    return np.asarray(value.convert("L" if grey else "RGB"), np.float32)
+
+
+def _picture_array(value: Any, name: str) -> NDArray[Any]:
+    pixels = _array(value, name, f"the input {name!r} is a picture")
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise RequantError(
             f"the input {name!r} is a picture: give a PIL image or an array (height, width) or (height, width, 3), not "
             f"{type(value).__name__} of shape {pixels.shape}."
         )
-    return Image.fromarray(np.clip(np.round(pixels), 0, 255).astype(np.uint8))
+    return pixels
 
 
 def tensor_to_picture(tensor: NDArray[Any], feature: Feature) -> Image.Image:
-    """Return a tensor (..., channels, height, width) as a picture: rounded, and saturated at 0 and 255."""
-    planes = np.clip(np.round(tensor.reshape(tensor.shape[-3:])), 0, 255).astype(np.uint8)
-    if planes.shape[0] == 1:
+    """Return a tensor (..., channels, height, width) as a picture: rounded, and saturated at 0 and 255.
+
+    A picture of floats is neither: it is a PIL image of mode `F` with numbers of float16.
+
+    Raises:
+        RequantError: if the tensor is no single picture.
+    """
+    channels = 1 if feature.colour.startswith("GRAYSCALE") else 3
+    if tensor.ndim < 3 or tensor.shape[-3] != channels or int(np.prod(tensor.shape[:-3])) != 1:
+        raise RequantError(
+            f"the output {feature.name!r} is declared as a {feature.colour} picture, but the model computes an array "
+            f"of shape {tensor.shape}."
+        )
+    planes = tensor.reshape(tensor.shape[-3:])
+    if feature.colour == "GRAYSCALE_FLOAT16":
+        return Image.fromarray(planes[0].astype(np.float16).astype(np.float32))
+    planes = np.clip(np.round(planes), 0, 255).astype(np.uint8)
+    if channels == 1:
         return Image.fromarray(planes[0])
     ordered = planes[::-1] if feature.colour == "BGR" else planes
     return Image.fromarray(np.ascontiguousarray(ordered.transpose(1, 2, 0)))
@@ -103,15 +147,27 @@ def array_to_tensor(value: Any, feature: Feature, sequence_axes: bool = False) -
     Raises:
         RequantError: if it has another shape than the model declares, or is not made of numbers.
     """
-    array = np.asarray(value)
-    if array.dtype.kind not in "iufb":
-        raise RequantError(f"the input {feature.name!r} is an array of numbers, not {type(value).__name__}.")
+    array = _array(value, feature.name, f"the input {feature.name!r} is an array of numbers")
     leading = array.ndim - len(feature.shape) if sequence_axes and feature.shape else 0
     if not feature.accepts(array.shape[leading:] if 0 < leading <= 2 else array.shape):
         raise RequantError(
             f"the input {feature.name!r} is an array of shape {_allowed(feature)}, but got one of shape {array.shape}."
         )
-    return array.astype(feature.dtype)
+    wanted = np.dtype(feature.dtype)
+    if wanted.kind in "iu" and array.dtype.kind == "f" and not np.array_equal(array, np.trunc(array)):
+        raise RequantError(f"the input {feature.name!r} is an array of {wanted.name}, but got numbers with a fraction.")
+    return array.astype(wanted)
+
+
+def _array(value: Any, name: str, what: str) -> NDArray[Any]:
+    """Return numbers as an array; `what` begins the message if they are none."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise RequantError(f"the input {name!r} has rows of different lengths.") from error
+    if array.dtype.kind not in "iufb":
+        raise RequantError(f"{what}, not {type(value).__name__}.")
+    return array
 
 
 def number_to_tensor(value: Any, feature: Feature) -> NDArray[Any]:

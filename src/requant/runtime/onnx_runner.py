@@ -120,7 +120,9 @@ class OnnxRunner:
 
     def _in_graph(self, value: Any, feature: Feature) -> NDArray[Any]:
         wanted = self._translation.inputs[feature.name]
-        if value is None:
+        if value is None and feature.optional:
+            if feature.type == "picture":
+                raise RequantError(f"the picture {feature.name!r} is optional, but there is none to take instead.")
             value = np.full(feature.shape, feature.default, feature.dtype)
         if feature.type != "array":
             return to_tensor(value, feature).astype(wanted.dtype)
@@ -140,6 +142,8 @@ class OnnxRunner:
 
     def _classes(self, scores: NDArray[Any]) -> Outputs:
         labels = self._translation.labels
+        if len(labels) != scores.size:
+            raise RequantError(f"the classifier has {len(labels)} labels, but computes {scores.size} probabilities.")
         outputs: Outputs = {self._label: labels[int(scores.argmax())]}
         if self._probabilities:
             outputs[self._probabilities] = dict(zip(labels, scores.tolist(), strict=True))
