@@ -6,6 +6,7 @@ from requant.coreml.description import Feature
 from requant.errors import RequantError
 from requant.runtime.features import (
     array_to_tensor,
+    as_picture,
     number_to_tensor,
     picture_to_tensor,
     require_inputs,
@@ -162,3 +163,15 @@ def test_a_missing_input_is_named_with_what_it_takes():
         require_inputs({}, [RGB])
     with pytest.raises(RequantError, match=r"'x' is missing: give an array of shape \(2, 3\)"):
         require_inputs({}, [ARRAY])
+
+
+@pytest.mark.parametrize(("feature", "mode"), [(RGB, "RGB"), (BGR, "RGB"), (GREY, "L"), (FLOATS, "F")])
+@pytest.mark.parametrize("given", ["RGB", "RGBA", "L", "1", "P"])
+def test_a_picture_in_the_mode_that_coremltools_takes(given, feature, mode):
+    found = as_picture(Image.fromarray(PIXELS).convert(given), feature)
+    assert (found.mode, found.size) == (mode, (5, 4))
+
+
+def test_a_picture_without_a_colour_space_is_refused():
+    with pytest.raises(RequantError, match="'image' is declared as a picture without a colour space"):
+        as_picture(PIXELS, Feature("image", "picture", (4, 5), "uint8", "INVALID_COLOR_SPACE"))

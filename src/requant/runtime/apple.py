@@ -7,13 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from requant.coreml.description import inputs_of, outputs_of
+from requant.coreml.description import Feature, inputs_of, outputs_of
 from requant.coreml.model import Model, package_members
 from requant.errors import RequantError
-from requant.runtime.features import Inputs, Outputs, array_to_tensor, require_inputs
+from requant.runtime.features import Inputs, Outputs, array_to_tensor, as_picture, require_inputs
 from requant.runtime.translation import ComputeUnits
 
 COMPUTE_UNITS: dict[ComputeUnits, str] = {
@@ -73,17 +72,19 @@ class AppleRunner:
     def predict(self, inputs: Inputs, state: Any = None) -> Outputs:
         """Return the model's outputs by name; see `requant.runtime.Runner`."""
         require_inputs(inputs, self.inputs)
-        values = {}
-        for feature in self.inputs:
-            if feature.name in inputs:
-                value = inputs[feature.name]
-                if feature.type == "picture" and not isinstance(value, Image.Image):
-                    value = Image.fromarray(np.asarray(value, np.uint8))
-                if feature.type == "picture":
-                    value = value.convert("L" if feature.colour.startswith("GRAYSCALE") else "RGB")
-                values[feature.name] = array_to_tensor(value, feature) if feature.type == "array" else value
+        values = {
+            feature.name: _value(inputs[feature.name], feature)
+            for feature in self.inputs
+            if not (feature.optional and inputs.get(feature.name) is None)
+        }
         outputs = self._model.predict(values, state=state) if state else self._model.predict(values)
         return {name: _without_alpha(value) for name, value in outputs.items()}
+
+
+def _value(value: Any, feature: Feature) -> Any:
+    if feature.type == "picture":
+        return as_picture(value, feature)
+    return array_to_tensor(value, feature) if feature.type == "array" else value
 
 
 def _without_alpha(value: Any) -> Any:

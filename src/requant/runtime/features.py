@@ -17,6 +17,7 @@ from requant.errors import RequantError
 
 Inputs = Mapping[str, Any]
 Outputs = dict[str, Any]
+_MODES = {"RGB": "RGB", "BGR": "RGB", "GRAYSCALE": "L", "GRAYSCALE_FLOAT16": "F"}
 
 
 def require_inputs(inputs: Inputs, features: list[Feature]) -> None:
@@ -46,43 +47,57 @@ def expected(feature: Feature) -> str:
 def picture_to_tensor(value: Any, feature: Feature) -> NDArray[np.float32]:
     """Return a picture as float32 (1, channels, height, width), 0 to 255, in the model's colour layout.
 
+    The numbers of a picture of floats (`GRAYSCALE_FLOAT16`) are any, rounded to float16.
+
     Args:
-        value: a PIL image of 8 bits per channel, or an array (height, width) or (height, width, 3), RGB. For a picture
-            of floats (`GRAYSCALE_FLOAT16`) also a PIL image of mode `F` or an array of any numbers, which are rounded
-            to float16.
+        value: what `as_picture` takes.
+        feature: the input that it is for.
+
+    Raises:
+        RequantError: as `as_picture`.
+    """
+    pixels = np.asarray(as_picture(value, feature), np.float32)
+    if feature.colour == "GRAYSCALE_FLOAT16":
+        pixels = pixels.astype(np.float16).astype(np.float32)
+    planes = pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(planes[np.newaxis, ::-1] if feature.colour == "BGR" else planes[np.newaxis])
+
+
+def as_picture(value: Any, feature: Feature) -> Image.Image:
+    """Return a picture as the PIL image that coremltools takes: of mode `RGB`, `L`, or `F` for a picture of floats.
+
+    Args:
+        value: a PIL image of 8 bits per channel, or an array (height, width) or (height, width, 3), RGB, whose numbers
+            are rounded and saturated. For a picture of floats also a PIL image of mode `F`, or any numbers.
         feature: the input that it is for.
 
     Raises:
         RequantError: if it has another size than the model declares, or is no picture of such numbers.
     """
-    grey = feature.colour.startswith("GRAYSCALE")
-    pixels = _pixels(value, feature, grey)
-    if not feature.accepts(pixels.shape[:2]):
-        raise RequantError(
-            f"the input {feature.name!r} is a picture of {_allowed(feature)} pixels, but got "
-            f"{pixels.shape[1]} x {pixels.shape[0]}."
-        )
-    planes = pixels[np.newaxis] if grey else pixels.transpose(2, 0, 1)
-    return np.ascontiguousarray(planes[np.newaxis, ::-1] if feature.colour == "BGR" else planes[np.newaxis])
-
-
-def _pixels(value: Any, feature: Feature, grey: bool) -> NDArray[np.float32]:
-    """Return a picture as float32 (height, width) or (height, width, 3)."""
-    floats = feature.colour == "GRAYSCALE_FLOAT16"
-    if not isinstance(value, Image.Image):
+    mode = _MODES.get(feature.colour)
+    if not mode:
+        raise RequantError(f"the input {feature.name!r} is declared as a picture without a colour space.")
+    if isinstance(value, Image.Image):
+        picture: Image.Image = value
+    else:
         array = _picture_array(value, feature.name)
-        if floats and array.ndim == 2:
-            return array.astype(np.float16).astype(np.float32)
-        value = Image.fromarray(np.clip(np.round(array), 0, 255).astype(np.uint8))
-    elif floats and value.mode == "F":
-        return np.asarray(value, np.float16).astype(np.float32)
-    if value.mode.startswith(("I", "F")):
-        wanted = "L" if grey else "RGB"
+        floats = mode == "F" and array.ndim == 2
+        picture = Image.fromarray(
+            array.astype(np.float32) if floats else np.clip(np.round(array), 0, 255).astype(np.uint8)
+        )
+    if picture.mode.startswith(("I", "F")) and picture.mode != mode:
         raise RequantError(
             f"the input {feature.name!r} is a picture of 8 bits per channel, but got a PIL image of mode "
-            f"{value.mode!r}: bring its numbers to 0 to 255 and convert it to {wanted!r}."
+            f"{picture.mode!r}: bring its numbers to 0 to 255 and convert it to {mode!r}."
         )
-    return np.asarray(value.convert("L" if grey else "RGB"), np.float32)
+    if not feature.accepts((picture.height, picture.width)):
+        raise RequantError(
+            f"the input {feature.name!r} is a picture of {_allowed(feature)} pixels, but got "
+            f"{picture.width} x {picture.height}."
+        )
+    if picture.mode == mode:
+        return picture
+    return picture.convert("L").convert("F") if mode == "F" else picture.convert(mode)
 
 
 def _picture_array(value: Any, name: str) -> NDArray[Any]:
