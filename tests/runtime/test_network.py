@@ -107,10 +107,12 @@ def test_deconvolution_same_multiplies_the_size(kernel, mode):
     assert found.shape == (3, 14, 12)
 
 
-def test_deconvolution_ignores_dilation():
+def test_a_dilated_deconvolution_is_one_with_zeros_in_its_kernel():
     weights = numbers(4, 3, 3, 3)
+    spread = np.zeros((4, 3, 5, 5), np.float32)
+    spread[:, :, ::2, ::2] = weights
     found = run(lambda n: add_convolution(n, weights, deconvolution=True, dilation_factors=[2, 2]))
-    close(found, deconvolved(X, weights))
+    close(found, deconvolved(X, spread))
 
 
 @pytest.mark.parametrize("border", ["same", "valid"])  # a given size goes before the padding
