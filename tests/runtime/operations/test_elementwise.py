@@ -81,7 +81,7 @@ def test_quotients_and_remainders_of_any_integers(pairs):
     def function(x, y):
         return mb.floor_div(x=x, y=y), mb.mod(x=x, y=y)
 
-    specifications = [mb.TensorSpec(x.shape, types.int32)] * 2
+    specifications = [mb.TensorSpec(x.shape, types.int32) for _ in range(2)]
     quotient, rest = run_program(function, x, y, shapes=specifications)
     np.testing.assert_array_equal(quotient, x // y)
     np.testing.assert_array_equal(rest, x % y)
