@@ -10,6 +10,7 @@ networks may declare exact shapes, which are kept as they are (`NeuralNetworkMul
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,7 @@ RANK4_IMAGES = 1
 _RECURRENT_LAYERS = frozenset({"simpleRecurrent", "gru", "uniDirectionalLSTM", "biDirectionalLSTM"})
 _CLOSE_TO_ZERO = 1e-6
 _BREAK, _CONTINUE = "(break)", "(continue)"
+Type = tuple[str, Shape | None]  # the element type and shape of an array
 
 
 def translate_network(model: Model) -> Translation:
@@ -55,6 +57,7 @@ class _Translator:
         sees_sequences = any(_sees_sequences(layer) for layer in walk_layers(network.layers))
         self.sequences = sees_sequences and not self.context.exact_shapes
         self.inputs: dict[str, GraphInput] = {}
+        self.types: dict[str, Type] = {}  # of all arrays that a layer has made, wherever it is
 
     def declare_input(self, feature: Feature, first: bool) -> None:
         """Declare an input in the graph and prepare it as the network says."""
@@ -127,6 +130,7 @@ class _Translator:
             message = f"{self.model.path}: the layer {layer.name!r} of type {kind} can't be run: {error}"
             raise RequantError(message) from error
         self.context.arrays.update(zip(layer.output, results, strict=True))
+        self.types.update((name, _type_of(x)) for name, x in zip(layer.output, results, strict=True))
 
     def _array(self, name: str) -> Array:
         if name not in self.context.arrays:
@@ -156,16 +160,13 @@ class _Translator:
 
     def _either(self, condition: Tensor, taken: Sequence[Any], other: Sequence[Any]) -> None:
         """Add an `If` whose results are the arrays that both branches end with and at least one of them makes."""
-        before, ends, graphs = self.context.arrays, [], []
+        ends, graphs = [], []
         for layers in (taken, other):
             with self._nested() as graph:
                 self.layers(layers)
                 ends.append(self.context.arrays)
                 graphs.append(graph)
         names = [name for name in ends[0] if name in ends[1] and ends[0][name] is not ends[1][name]]
-        names = [
-            name for name in names if ends[0][name] is not before.get(name) or ends[1][name] is not before.get(name)
-        ]
         if not names:
             return
         types = []
@@ -179,42 +180,76 @@ class _Translator:
         results = self.context.graph.holder(
             "If", [condition], types, then_branch=graphs[0].proto(), else_branch=graphs[1].proto()
         )
-        self.context.arrays.update((name, Array(x, x.rank)) for name, x in zip(names, results, strict=True))
+        self.context.arrays.update((name, _exactly(x)) for name, x in zip(names, results, strict=True))
 
     def _loop(self, layer: Any) -> None:
-        """Add a `Loop` that carries every array which exists before it and is made again in it."""
+        """Add a `Loop` that carries every array which is made in it and either exists before it or is read after it."""
         params, graph = layer.loop, self.context.graph
         condition = list(params.conditionNetwork.layers) if params.conditionVar else []
         self.layers(condition)
         start = self._holds(self._array(params.conditionVar)) if condition else graph.constant(np.array(True))
-        body = list(params.bodyNetwork.layers)
-        made = {name for inner in walk_layers([*body, *condition]) for name in inner.output}
-        names = [name for name in self.context.arrays if name in made]
-        carried = [self.context.full(self.context.arrays[name]) for name in names]
-        with self._nested() as nested:
-            nested.variable("int64", ())
-            nested.variable("bool", ())
-            types = [(tensor.dtype, (-1,) * tensor.rank) for tensor in carried]
-            for name, kind in zip(names, types, strict=True):
-                self.context.arrays[name] = Array(nested.variable(*kind), len(kind[1]))
+        inner = list(walk_layers([*params.bodyNetwork.layers, *condition]))
+        made = {name for held in inner for name in held.output}
+        carried = {name: self.context.full(x) for name, x in self.context.arrays.items() if name in made}
+        types = {name: (tensor.dtype, tensor.known_shape) for name, tensor in carried.items()}
+        body, found = self._body(layer, types)
+        late = sorted((made & self._read_outside(inner) & found.keys()) - carried.keys())
+        for name in late:
+            dtype, axes = found[name][0], len(found[name][1] or ())
+            carried[name] = graph.constant(np.zeros((0,) * axes, dtype))
+            types[name] = (dtype, (-1,) * axes)
+        if late:
+            body, found = self._body(layer, types)
+        while types != (
+            loose := {n: (dtype, _common_shape(shape, found[n][1])) for n, (dtype, shape) in types.items()}
+        ):
+            types = loose
+            body, found = self._body(layer, types)
+        inputs = [self._iterations(layer), start, *carried.values()]
+        results = graph.holder("Loop", inputs, list(types.values()), body=body)
+        self.context.arrays.update((name, _exactly(x)) for name, x in zip(types, results, strict=True))
+
+    def _body(self, layer: Any, types: dict[str, Type]) -> tuple[Any, dict[str, Type]]:
+        """Translate one round of a loop.
+
+        Args:
+            layer: the loop.
+            types: element type and shape of the arrays that are carried from round to round, by name.
+
+        Returns:
+            the graph as a message, and the types of all arrays after the round.
+        """
+        params = layer.loop
+        with self._nested() as graph:
+            graph.variable("int64", ())
+            graph.variable("bool", ())
+            for name, kind in types.items():
+                self.context.arrays[name] = _exactly(graph.variable(*kind))
             for flag in (_BREAK, _CONTINUE):
-                self.context.arrays[flag] = Array(nested.constant(np.array(False)), 0)
-            self.layers(body)
-            stopped = self.context.arrays[_BREAK].tensor
-            self.layers(condition)
-            goes_on = self._holds(self._array(params.conditionVar)) if condition else nested.constant(np.array(True))
-            nested.output(nested.node("And", goes_on, nested.node("Not", stopped)))
-            for name in names:
-                nested.output(self.context.full(self.context.arrays[name]))
-        results = graph.holder("Loop", [self._iterations(layer), start, *carried], types, body=nested.proto())
-        self.context.arrays.update((name, Array(x, x.rank)) for name, x in zip(names, results, strict=True))
+                self.context.arrays[flag] = Array(graph.constant(np.array(False)), 0)
+            self.layers(params.bodyNetwork.layers)
+            goes_on = graph.node("Not", self.context.arrays[_BREAK].tensor)
+            if params.conditionVar:
+                self.layers(params.conditionNetwork.layers)
+                goes_on = graph.node("And", goes_on, self._holds(self._array(params.conditionVar)))
+            graph.output(goes_on)
+            results = {name: self.context.full(self.context.arrays[name]) for name in types}
+            for tensor in results.values():
+                graph.output(tensor)
+            return graph.proto(), self.types | {name: (x.dtype, x.known_shape) for name, x in results.items()}
+
+    def _read_outside(self, inner: Sequence[Any]) -> set[str]:
+        """Return the names that layers other than these read, and those of the outputs."""
+        read = Counter(name for layer in walk_layers(self.network.layers) for name in layer.input)
+        read -= Counter(name for layer in inner for name in layer.input)
+        return read.keys() | {output.name for output in outputs_of(self.model)}
 
     def _iterations(self, layer: Any) -> Tensor | None:
         graph = self.context.graph
         if layer.input:
             return graph.cast(graph.reshape(self._array(layer.input[0]).tensor), "int64")
         limit = layer.loop.maxLoopIterations
-        return graph.constant(np.array(limit, np.int64)) if limit else None
+        return graph.constant(np.array(limit, np.int64)) if limit or not layer.loop.conditionVar else None
 
     def _holds(self, x: Array) -> Tensor:
         """Return whether a number is not close to zero, a bool without axes."""
@@ -276,6 +311,17 @@ def _interrupts(layer: Any) -> bool:
         return False
     inner = [*layer.branch.ifBranch.layers, *layer.branch.elseBranch.layers]
     return any(held.WhichOneof("layer") in ("loopBreak", "loopContinue") or _interrupts(held) for held in inner)
+
+
+def _exactly(x: Tensor) -> Array:
+    """Return a tensor as an array of just its axes."""
+    return Array(x, len(x.known_shape or ()))
+
+
+def _type_of(x: Array) -> Type:
+    """Return the element type and shape of an array, with all axes that the network sees."""
+    shape = x.tensor.known_shape
+    return x.tensor.dtype, None if shape is None else (1,) * (x.rank - len(shape)) + shape
 
 
 def _common_shape(a: Shape | None, b: Shape | None) -> Shape | None:
