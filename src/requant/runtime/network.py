@@ -29,6 +29,7 @@ RANK4_IMAGES = 1
 _RECURRENT_LAYERS = frozenset({"simpleRecurrent", "gru", "uniDirectionalLSTM", "biDirectionalLSTM"})
 _CLOSE_TO_ZERO = 1e-6
 _BREAK, _CONTINUE = "(break)", "(continue)"
+Type = tuple[str, Shape | None]  # the element type and shape of an array
 
 
 def translate_network(model: Model) -> Translation:
@@ -55,6 +56,7 @@ class _Translator:
         sees_sequences = any(_sees_sequences(layer) for layer in walk_layers(network.layers))
         self.sequences = sees_sequences and not self.context.exact_shapes
         self.inputs: dict[str, GraphInput] = {}
+        self.types: dict[str, Type] = {}  # of all arrays that a layer has made, wherever it is
 
     def declare_input(self, feature: Feature, first: bool) -> None:
         """Declare an input in the graph and prepare it as the network says."""
@@ -127,6 +129,7 @@ class _Translator:
             message = f"{self.model.path}: the layer {layer.name!r} of type {kind} can't be run: {error}"
             raise RequantError(message) from error
         self.context.arrays.update(zip(layer.output, results, strict=True))
+        self.types.update((name, _type_of(x)) for name, x in zip(layer.output, results, strict=True))
 
     def _array(self, name: str) -> Array:
         if name not in self.context.arrays:
@@ -178,7 +181,7 @@ class _Translator:
         results = self.context.graph.holder(
             "If", [condition], types, then_branch=graphs[0].proto(), else_branch=graphs[1].proto()
         )
-        self.context.arrays.update((name, Array(x, x.rank)) for name, x in zip(names, results, strict=True))
+        self.context.arrays.update((name, _exactly(x)) for name, x in zip(names, results, strict=True))
 
     def _loop(self, layer: Any) -> None:
         """Add a `Loop` that carries every array which is made in it and was there before, or is read after it.
@@ -327,6 +330,17 @@ def _interrupts(layer: Any) -> bool:
         return False
     inner = [*layer.branch.ifBranch.layers, *layer.branch.elseBranch.layers]
     return any(held.WhichOneof("layer") in ("loopBreak", "loopContinue") or _interrupts(held) for held in inner)
+
+
+def _exactly(x: Tensor) -> Array:
+    """Return a tensor as an array of just its axes."""
+    return Array(x, len(x.known_shape or ()))
+
+
+def _type_of(x: Array) -> Type:
+    """Return the element type and shape of an array, with all axes that the network sees."""
+    shape = x.tensor.known_shape
+    return x.tensor.dtype, None if shape is None else (1,) * (x.rank - len(shape)) + shape
 
 
 def _common_shape(a: Shape | None, b: Shape | None) -> Shape | None:

@@ -43,7 +43,10 @@ def split(context: Context, layer: Any, x: Array) -> list[Tensor]:
     if x.rank < -_CHANNEL_AXIS:
         raise RequantError(f"it needs the axes channel, height and width, but gets an input of {x.rank} axes")
     tensor = x.tensor if x.tensor.rank >= -_CHANNEL_AXIS else context.full(x)
-    return _parts(context, tensor, _CHANNEL_AXIS, layer.split.nOutputs or len(layer.output))
+    count, size = layer.split.nOutputs or len(layer.output), tensor.shape[_CHANNEL_AXIS]
+    if size % count and size >= 0:
+        raise RequantError(f"it splits {size} channels into {count} equal parts")
+    return mil.split(context.graph, tensor, _CHANNEL_AXIS, num_splits=count)
 
 
 @layer("splitND")
@@ -53,12 +56,13 @@ def split_nd(context: Context, layer: Any, x: Array) -> list[Array]:
     if params.splitSizes:
         parts = mil.split(graph, tensor, params.axis, split_sizes=tuple(params.splitSizes))
     else:
-        parts = _parts(context, tensor, params.axis, params.numSplits or len(layer.output))
+        sizes = _shares(context, tensor, params.axis, params.numSplits or len(layer.output))
+        parts = graph.nodes("Split", tensor, sizes, count=len(layer.output), axis=params.axis)
     return [Array(part, part.rank) for part in parts]
 
 
-def _parts(context: Context, x: Tensor, axis: int, count: int) -> list[Tensor]:
-    size = x.shape[axis]
-    if size >= 0 and size % count:
-        raise RequantError(f"it splits an axis of size {size} into {count} equal parts")
-    return mil.split(context.graph, x, axis, num_splits=count)
+def _shares(context: Context, x: Tensor, axis: int, count: int) -> Tensor:
+    """Return the sizes of equal parts; where an axis can't be divided equally, the first parts have one more."""
+    graph = context.graph
+    whole = graph.node("Add", graph.size_of(x, axis), graph.integers(*range(count - 1, -1, -1)))
+    return graph.node("Div", whole, graph.integers(count))

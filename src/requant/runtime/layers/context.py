@@ -46,7 +46,7 @@ class Context:
 
     def full(self, x: Array) -> Tensor:
         """Return a tensor with all axes that the network sees."""
-        missing = x.rank - x.tensor.rank
+        missing = x.rank - x.tensor.rank if x.tensor.known_shape is not None else 0
         return self.graph.node("Unsqueeze", x.tensor, self.graph.integers(*range(missing))) if missing else x.tensor
 
     def pictures(self, x: Array) -> Tensor:

@@ -16,11 +16,9 @@ _SEQUENCE_AXIS = -5
 def tile(context: Context, layer: Any, x: Array, reps: Array | None = None) -> list[Array]:
     """An array repeated along its axes; fewer numbers than axes belong to the last ones."""
     graph, tensor = context.graph, context.full(x)
-    if reps is not None:
-        times = context.whole_numbers(reps)
-    else:
-        given = list(layer.tile.reps)
-        times = graph.integers(*[1] * (tensor.rank - len(given)), *given)
+    times = graph.integers(*layer.tile.reps) if reps is None else context.whole_numbers(reps)
+    if times.shape[0] >= 0:
+        times = graph.node("Concat", graph.integers(*[1] * (tensor.rank - times.shape[0])), times, axis=0)
     result = graph.declare(mil.tile(graph, tensor, times), (-1,) * tensor.rank)
     return [Array(result, tensor.rank)]
 

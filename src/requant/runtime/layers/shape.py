@@ -150,7 +150,7 @@ def squeeze(context: Context, layer: Any, x: Array) -> list[Array]:
     """Fewer axes of size 1: those named, or all. One axis is always left."""
     params, tensor = layer.squeeze, context.full(x)
     if params.squeezeAll and not tensor.is_static:
-        raise unsupported("to remove every axis of size 1 from an input whose sizes are not all known")
+        return [Array(context.graph.node("Squeeze", tensor), 0)]  # how many axes are left shows when the model runs
     sizes = enumerate(tensor.shape)
     axes = [axis for axis, size in sizes if size == 1] if params.squeezeAll else [a % tensor.rank for a in params.axes]
     if len(set(axes)) == tensor.rank:
