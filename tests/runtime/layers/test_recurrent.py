@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from tests.building import numbers
+from requant.runtime.onnx_runner import OnnxRunner
+from tests.building import network, numbers
 from tests.runtime.reference import close, gru_steps, lstm_steps, rnn_steps
 from tests.runtime.running import run_network
 
@@ -119,3 +120,36 @@ def test_lstm_in_both_directions(whole):
     expected = [outputs if whole else last, *(s[np.newaxis] for s in (*first[1:], *second[1:]))]
     for result, wanted in zip(found, expected, strict=True):
         close(result, wanted)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_sequences_of_the_first_versions_begin_with_zeros(whole):
+    weights = lists(4)
+    x = numbers(STEPS, 1, INPUT)
+    model = network(
+        lambda b: b.add_unilstm("l", *weights, HIDDEN, INPUT, ["x"], ["y"], output_all=whole), {"x": (INPUT,)}
+    )
+    found = OnnxRunner(model).predict({"x": x})["y"]
+    inputs, hidden, biases = (ordered(each) for each in (weights[1], weights[0], weights[2]))
+    nothing = np.zeros((1, HIDDEN))
+    outputs, _, _ = lstm_steps(x, inputs, hidden, biases, nothing, nothing, SATURATING)
+    close(found.reshape(-1, HIDDEN), (outputs if whole else outputs[-1:]).reshape(-1, HIDDEN))
+
+
+@pytest.mark.parametrize(("factors", "function"), [
+    ({}, np.tanh),
+    ({"alpha": 1.7159, "beta": 2 / 3}, lambda x: 1.7159 * np.tanh(2 / 3 * x)),
+])  # fmt: skip
+def test_factors_of_an_activation(factors, function):
+    weights, hidden, bias = numbers(HIDDEN, INPUT), numbers(HIDDEN, HIDDEN), numbers(HIDDEN)
+
+    def layers(b):
+        b.add_simple_rnn("l", hidden, weights, bias, HIDDEN, INPUT, "SCALED_TANH", ["x", "h"], ["y", "y_h"], True)
+        activation = b.spec.neuralNetwork.layers[0].simpleRecurrent.activation.scaledTanh
+        for name, value in factors.items():
+            setattr(activation, name, value)
+
+    found = run(layers, ("y", "y_h"), h=H)
+    outputs, last = rnn_steps(X, weights, hidden, bias, H, function)
+    close(found[0], outputs)
+    close(found[1], last[np.newaxis])
