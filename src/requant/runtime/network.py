@@ -23,6 +23,7 @@ from requant.coreml.network import network_of, walk_layers
 from requant.errors import RequantError
 from requant.runtime.graph import Graph, Shape, Tensor
 from requant.runtime.layers import LAYERS, Array, Context, translate_layer
+from requant.runtime.layers.context import exactly
 from requant.runtime.translation import GraphInput, Translation
 
 EXACT_ARRAYS = 1
@@ -180,7 +181,7 @@ class _Translator:
         results = self.context.graph.holder(
             "If", [condition], types, then_branch=graphs[0].proto(), else_branch=graphs[1].proto()
         )
-        self.context.arrays.update((name, _exactly(x)) for name, x in zip(names, results, strict=True))
+        self.context.arrays.update((name, exactly(x)) for name, x in zip(names, results, strict=True))
 
     def _loop(self, layer: Any) -> None:
         """Add a `Loop` that carries every array which is made in it and either exists before it or is read after it."""
@@ -207,7 +208,7 @@ class _Translator:
             body, found = self._body(layer, types)
         inputs = [self._iterations(layer), start, *carried.values()]
         results = graph.holder("Loop", inputs, list(types.values()), body=body)
-        self.context.arrays.update((name, _exactly(x)) for name, x in zip(types, results, strict=True))
+        self.context.arrays.update((name, exactly(x)) for name, x in zip(types, results, strict=True))
 
     def _body(self, layer: Any, types: dict[str, Type]) -> tuple[Any, dict[str, Type]]:
         """Translate one round of a loop.
@@ -224,7 +225,7 @@ class _Translator:
             graph.variable("int64", ())
             graph.variable("bool", ())
             for name, kind in types.items():
-                self.context.arrays[name] = _exactly(graph.variable(*kind))
+                self.context.arrays[name] = exactly(graph.variable(*kind))
             for flag in (_BREAK, _CONTINUE):
                 self.context.arrays[flag] = Array(graph.constant(np.array(False)), 0)
             self.layers(params.bodyNetwork.layers)
@@ -311,11 +312,6 @@ def _interrupts(layer: Any) -> bool:
         return False
     inner = [*layer.branch.ifBranch.layers, *layer.branch.elseBranch.layers]
     return any(held.WhichOneof("layer") in ("loopBreak", "loopContinue") or _interrupts(held) for held in inner)
-
-
-def _exactly(x: Tensor) -> Array:
-    """Return a tensor as an array of just its axes."""
-    return Array(x, len(x.known_shape or ()))
 
 
 def _type_of(x: Array) -> Type:
