@@ -124,7 +124,7 @@ def kind_of_failure(error: BaseException, ledger: Ledger) -> tuple[str, BaseExce
             return "apple", link
         if isinstance(link, RequantError):
             return "refused", link
-        if any(link is other for other in ledger.errors):
+        if any(link is other for other in ledger.errors) and not isinstance(link.__cause__, RequantError):
             return "defect", link
     if not ledger.predictions:
         return "elsewhere", error

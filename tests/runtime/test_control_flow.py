@@ -287,6 +287,50 @@ def test_lists_of_other_types(dtype):
     close(run_program(function, np.float32([3, 0, 1]))[0], [[1 if dtype == "bool" else 3, 0, 1], [0, 0, 0]])
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_list_as_long_as_an_input(count):
+    x = numbers(count, 3)
+
+    def function(x):
+        length = mb.gather(x=mb.shape(x=x), indices=0, axis=0)
+        elements = mb.make_list(init_length=length, elem_shape=(3,), dynamic_length=False)
+
+        def body(i, elements):
+            row = mb.squeeze(x=mb.gather(x=x, indices=mb.expand_dims(x=i, axes=[0]), axis=0), axes=[0])
+            return mb.add(x=i, y=1), mb.list_write(ls=elements, index=mb.sub(x=mb.sub(x=length, y=i), y=1), value=row)
+
+        _, elements = mb.while_loop(
+            _cond=lambda i, elements: mb.less(x=i, y=mb.list_length(ls=elements)),
+            _body=body,
+            loop_vars=(mb.const(val=np.int32(0)), elements),
+        )
+        return mb.list_gather(ls=elements, indices=mb.range_1d(start=0, end=length, step=1))
+
+    close(run_program(function, x, shapes=[mb.TensorSpec((get_new_symbol(), 3))])[0], x[::-1])
+
+
+def test_a_list_through_loops_in_loops_and_conditions():
+    def function(x, y):
+        elements = mb.make_list(init_length=1, elem_shape=(2, 3), dynamic_length=True)
+
+        def outer(i, elements):
+            def inner(j, elements):
+                place = mb.add(x=mb.mul(x=i, y=2), y=j)
+                value = mb.cond(
+                    pred=mb.less(x=place, y=3), _true_fn=lambda: mb.add(x=x, y=y), _false_fn=lambda: mb.sub(x=x, y=y)
+                )
+                return mb.list_write(ls=elements, index=place, value=value)
+
+            return counted(2, inner, elements)[0]
+
+        (elements,) = counted(2, outer, elements)
+        return mb.list_gather(ls=elements, indices=[0, 1, 2, 3]), mb.list_length(ls=elements)
+
+    found, length = run_program(function, A, B)
+    close(found, [A + B, A + B, A + B, A - B])
+    assert length.item() == 4
+
+
 # Edges of a program
 
 

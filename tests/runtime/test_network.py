@@ -107,18 +107,21 @@ def test_deconvolution_same_multiplies_the_size(kernel, mode):
     assert found.shape == (3, 14, 12)
 
 
-def test_deconvolution_ignores_dilation():
-    weights = numbers(4, 3, 3, 3)
+def test_deconvolution_with_dilation():
+    weights, spread = numbers(4, 3, 3, 3), np.zeros((4, 3, 5, 5), np.float32)
+    spread[:, :, ::2, ::2] = weights
     found = run(lambda n: add_convolution(n, weights, deconvolution=True, dilation_factors=[2, 2]))
-    close(found, deconvolved(X, weights))
+    close(found, deconvolved(X, spread))
 
 
-@pytest.mark.parametrize("border", ["same", "valid"])  # a given size goes before the padding
-def test_deconvolution_of_a_given_size(border):
+@pytest.mark.parametrize("border", ["same", "valid"])
+@pytest.mark.parametrize(("size", "crop"), [((14, 12), ((1, 1), (1, 1))), ((15, 14), ((0, 1), (0, 0)))])
+def test_deconvolution_of_a_given_size_takes_any_padding(border, size, crop):
     weights = numbers(4, 3, 4, 4)
-    options = {"deconvolution": True, "stride": (2, 2), "output_shape": (14, 12), "border": border}
-    found = run(lambda n: add_convolution(n, weights, **options))
-    close(found, deconvolved(X, weights, stride=(2, 2), crop=((1, 1), (1, 1))))
+    found = run(
+        lambda n: add_convolution(n, weights, border=border, deconvolution=True, stride=(2, 2), output_shape=size)
+    )
+    close(found, deconvolved(X, weights, stride=(2, 2), crop=crop))
 
 
 def test_convolution_of_an_array_of_four_axes():

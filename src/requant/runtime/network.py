@@ -10,7 +10,6 @@ networks may declare exact shapes, which are kept as they are (`NeuralNetworkMul
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -152,6 +151,8 @@ class _Translator:
         self._raise_flag(_CONTINUE)
 
     def _raise_flag(self, name: str) -> None:
+        if name not in self.context.arrays:
+            raise RequantError("it is not within the body of a loop")
         self.context.arrays[name] = Array(self.context.graph.constant(np.array(True)), 0)
 
     def _unless_interrupted(self, layers: Sequence[Any]) -> None:
@@ -184,73 +185,91 @@ class _Translator:
         self.context.arrays.update((name, exactly(x)) for name, x in zip(names, results, strict=True))
 
     def _loop(self, layer: Any) -> None:
-        """Add a `Loop` that carries every array which is made in it and either exists before it or is read after it."""
+        """Add a `Loop` that carries every array which is made in it and was there before, or is read after it.
+
+        The body is translated for arrays that keep their shapes, and again for open ones where it changes them.
+        """
         params, graph = layer.loop, self.context.graph
         condition = list(params.conditionNetwork.layers) if params.conditionVar else []
         self.layers(condition)
         start = self._holds(self._array(params.conditionVar)) if condition else graph.constant(np.array(True))
-        inner = list(walk_layers([*params.bodyNetwork.layers, *condition]))
-        made = {name for held in inner for name in held.output}
-        carried = {name: self.context.full(x) for name, x in self.context.arrays.items() if name in made}
-        types = {name: (tensor.dtype, tensor.known_shape) for name, tensor in carried.items()}
-        body, found = self._body(layer, types)
-        late = sorted((made & self._read_outside(inner) & found.keys()) - carried.keys())
-        for name in late:
-            dtype, axes = found[name][0], len(found[name][1] or ())
-            carried[name] = graph.constant(np.zeros((0,) * axes, dtype))
-            types[name] = (dtype, (-1,) * axes)
-        if late:
-            body, found = self._body(layer, types)
-        while types != (
-            loose := {n: (dtype, _common_shape(shape, found[n][1])) for n, (dtype, shape) in types.items()}
-        ):
-            types = loose
-            body, found = self._body(layer, types)
-        inputs = [self._iterations(layer), start, *carried.values()]
-        results = graph.holder("Loop", inputs, list(types.values()), body=body)
-        self.context.arrays.update((name, exactly(x)) for name, x in zip(types, results, strict=True))
+        made = {name for inner in walk_layers([layer]) for name in inner.output}
+        names = [name for name in self.context.arrays if name in made]
+        carried = [self.context.full(self.context.arrays[name]) for name in names]
+        shapes: list[Shape] = [tensor.shape for tensor in carried]
+        while True:
+            body, first, last = self._body(layer, condition, dict(zip(names, shapes, strict=True)))
+            kept = [_common_shape(a, last[name].shape) for name, a in zip(names, shapes, strict=True)]
+            if kept == shapes:
+                break
+            shapes = [self._open_shape(name, shape) for name, shape in zip(names, kept, strict=True)]
+        types = [("float32", shape) for shape in [*shapes, *(x.shape for x in list(last.values())[len(names) :])]]
+        inputs = [self._iterations(layer, bool(condition)), start, *carried, *first]
+        results = graph.holder("Loop", inputs, types, body=body)
+        self.context.arrays.update((name, Array(x, x.rank)) for name, x in zip(last, results, strict=True))
 
-    def _body(self, layer: Any, types: dict[str, Type]) -> tuple[Any, dict[str, Type]]:
-        """Translate one round of a loop.
+    def _open_shape(self, name: str, shape: Shape | None) -> Shape:
+        if shape is None:
+            raise RequantError(f"the array {name!r} has another number of axes after an iteration than before it")
+        return shape
+
+    def _body(
+        self, layer: Any, condition: Sequence[Any], shapes: dict[str, Shape]
+    ) -> tuple[Any, list[Tensor], dict[str, Tensor]]:
+        """Translate one iteration of a loop and the condition after it.
 
         Args:
             layer: the loop.
-            types: element type and shape of the arrays that are carried from round to round, by name.
+            condition: the layers of its condition.
+            shapes: of the arrays that are carried from before the loop, by their names.
 
         Returns:
-            the graph as a message, and the types of all arrays after the round.
+            The graph as a message; what the arrays that are first made in the loop hold before it (it does not
+            matter); the carried arrays after the iteration, by their names.
         """
-        params = layer.loop
-        with self._nested() as graph:
-            graph.variable("int64", ())
-            graph.variable("bool", ())
-            for name, kind in types.items():
-                self.context.arrays[name] = exactly(graph.variable(*kind))
+        with self._nested() as nested:
+            nested.variable("int64", ())
+            nested.variable("bool", ())
+            for name, shape in shapes.items():
+                self.context.arrays[name] = Array(nested.variable("float32", shape), len(shape))
+            before = set(self.context.arrays) | {_BREAK, _CONTINUE}
             for flag in (_BREAK, _CONTINUE):
-                self.context.arrays[flag] = Array(graph.constant(np.array(False)), 0)
-            self.layers(params.bodyNetwork.layers)
-            goes_on = graph.node("Not", self.context.arrays[_BREAK].tensor)
-            if params.conditionVar:
-                self.layers(params.conditionNetwork.layers)
-                goes_on = graph.node("And", goes_on, self._holds(self._array(params.conditionVar)))
-            graph.output(goes_on)
-            results = {name: self.context.full(self.context.arrays[name]) for name in types}
-            for tensor in results.values():
-                graph.output(tensor)
-            return graph.proto(), self.types | {name: (x.dtype, x.known_shape) for name, x in results.items()}
+                self.context.arrays[flag] = Array(nested.constant(np.array(False)), 0)
+            self.layers(layer.loop.bodyNetwork.layers)
+            stopped = self.context.arrays[_BREAK].tensor
+            if stopped.value is None:
+                self._either(stopped, [], condition)
+            else:
+                self.layers(condition)
+            goes_on = self._array(layer.loop.conditionVar) if condition else None
+            holds = self._holds(goes_on) if goes_on else nested.constant(np.array(True))
+            nested.output(nested.node("And", holds, nested.node("Not", stopped)))
+            late = [name for name in self.context.arrays if name not in before and self._is_read_outside(name, layer)]
+            last = {name: self.context.full(self.context.arrays[name]) for name in [*shapes, *late]}
+            for tensor in last.values():
+                nested.output(tensor)
+            first = [nested.constant(np.zeros((1,) * last[name].rank, np.float32)) for name in late]
+            for tensor in first:
+                nested.variable("float32", (-1,) * tensor.rank)
+            return nested.proto(), first, last
 
-    def _read_outside(self, inner: Sequence[Any]) -> set[str]:
-        """Return the names that layers other than these read, and those of the outputs."""
-        read = Counter(name for layer in walk_layers(self.network.layers) for name in layer.input)
-        read -= Counter(name for layer in inner for name in layer.input)
-        return read.keys() | {output.name for output in outputs_of(self.model)}
+    def _is_read_outside(self, name: str, loop: Any) -> bool:
+        """Return whether a layer outside of a loop reads an array, or it is an output of the model."""
+        if any(feature.name == name for feature in outputs_of(self.model)):
+            return True
+        readings = [
+            sum(list(layer.input).count(name) for layer in walk_layers(layers))
+            for layers in (self.network.layers, [loop])
+        ]
+        return readings[0] > readings[1]
 
-    def _iterations(self, layer: Any) -> Tensor | None:
+    def _iterations(self, layer: Any, conditional: bool) -> Tensor | None:
+        """Return how often a loop runs at most; None where only its condition decides."""
         graph = self.context.graph
         if layer.input:
             return graph.cast(graph.reshape(self._array(layer.input[0]).tensor), "int64")
         limit = layer.loop.maxLoopIterations
-        return graph.constant(np.array(limit, np.int64)) if limit or not layer.loop.conditionVar else None
+        return graph.constant(np.array(limit, np.int64)) if limit or not conditional else None
 
     def _holds(self, x: Array) -> Tensor:
         """Return whether a number is not close to zero, a bool without axes."""

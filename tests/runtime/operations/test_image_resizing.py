@@ -166,6 +166,16 @@ def test_resize_nearest(dtype):
     np.testing.assert_array_equal(found, x[:, :, rows][..., columns])
 
 
+def test_integers_are_not_interpolated():
+    specification = mb.TensorSpec(X.shape, types.int32)
+
+    def function(x):
+        return mb.resize(x=x, shape=[7, 3], resized_dims=np.uint32(2))
+
+    with pytest.raises(RequantError, match="interpolates integers"):
+        run_program(function, X.astype(np.int32), shapes=[specification], target=IOS17)
+
+
 def test_the_nearest_pixel_of_another_grid_is_refused():
     def function(x):
         return mb.resize(

@@ -46,8 +46,8 @@ def slice_dynamic(context: Context, layer: Any, x: Array, begin: Array, *others:
     end = context.whole_numbers(others[0]) if others else context.graph.integers(*params.endIds)
     stored = (params.strides, params.beginMasks, params.endMasks, params.squeezeMasks)
     given = [_constant(context, number, x) for number, x in enumerate(others[1:], 4)]
-    numbers = [*given, *stored[len(given) :]]
-    return _slice(context, x, context.whole_numbers(begin), end, numbers[0], numbers[1:])
+    strides, *masks = (list(values) for values in (*given, *stored[len(given) :]))
+    return _slice(context, x, context.whole_numbers(begin), end, strides, masks)
 
 
 def _constant(context: Context, number: int, x: Array) -> list[int]:

@@ -88,8 +88,8 @@ def resize(
     """The last axes in the sizes at the end of `shape`, 0 for the size that an axis has.
 
     Raises:
-        RequantError: if it takes the nearest pixel on another grid than the default one, for what that is is not
-            defined.
+        RequantError: if it takes the nearest pixel on another grid than the default one, or interpolates integers: what
+            either gives is not defined.
     """
     if resized_dims == 0:
         return x
@@ -101,6 +101,8 @@ def resize(
         size = graph.node("Gather", parts, graph.integers(index), axis=0)
         sizes.append(graph.node("Where", graph.node("Equal", size, graph.integers(0)), own, size))
     if interpolation_mode == "LINEAR":
+        if x.dtype != "float32":
+            raise RequantError("it interpolates integers; how they are rounded is not defined.")
         return _linear(graph, x, sizes, sampling_mode)
     if sampling_mode != "DEFAULT":
         raise RequantError(f"it takes the nearest pixel with the sampling mode {sampling_mode}, which is not defined.")
@@ -303,11 +305,11 @@ def _linear(graph: Graph, x: Tensor, sizes: list[Tensor], mode: str) -> Tensor:
     """Resize the last axes linearly."""
     single = any(size.value is None or int(size.value[0]) == 1 for size in sizes)
     exact = mode in _TRANSFORMATIONS and not (mode == "ALIGN_CORNERS" and single)
-    if exact and len(sizes) <= 2 and x.dtype == "float32":
+    if exact and len(sizes) <= 2:
         if len(sizes) == 1:
             sizes = [graph.size_of(x, -2) if x.rank > 1 else graph.integers(1), *sizes]
         return _resized(graph, x, sizes=sizes, mode="linear", transformation=_TRANSFORMATIONS[mode])
-    result = graph.cast(x, "float32")
+    result = x
     for axis, size in enumerate(sizes, x.rank - len(sizes)):
         last = graph.cast(graph.node("Sub", graph.size_of(x, axis), graph.integers(1)), "float32")
         points = grid_points(graph, mode, graph.constant(np.zeros(1, np.float32)), last, size)
@@ -316,7 +318,7 @@ def _linear(graph: Graph, x: Tensor, sizes: list[Tensor], mode: str) -> Tensor:
         weight = graph.reshape(graph.node("Sub", points, low), -1, *[1] * (x.rank - 1 - axis))
         before, after = (graph.node("Gather", result, graph.cast(at, "int64"), axis=axis) for at in (low, high))
         result = _mixed(graph, before, after, weight)
-    return graph.cast(result, x.dtype)
+    return result
 
 
 def _resized(
