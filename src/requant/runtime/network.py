@@ -22,6 +22,7 @@ from requant.coreml.network import network_of, walk_layers
 from requant.errors import RequantError
 from requant.runtime.graph import Graph, Shape, Tensor
 from requant.runtime.layers import LAYERS, Array, Context, translate_layer
+from requant.runtime.layers.context import exactly
 from requant.runtime.translation import GraphInput, Translation
 
 EXACT_ARRAYS = 1
@@ -181,7 +182,7 @@ class _Translator:
         results = self.context.graph.holder(
             "If", [condition], types, then_branch=graphs[0].proto(), else_branch=graphs[1].proto()
         )
-        self.context.arrays.update((name, _exactly(x)) for name, x in zip(names, results, strict=True))
+        self.context.arrays.update((name, exactly(x)) for name, x in zip(names, results, strict=True))
 
     def _loop(self, layer: Any) -> None:
         """Add a `Loop` that carries every array which is made in it and was there before, or is read after it.
@@ -330,11 +331,6 @@ def _interrupts(layer: Any) -> bool:
         return False
     inner = [*layer.branch.ifBranch.layers, *layer.branch.elseBranch.layers]
     return any(held.WhichOneof("layer") in ("loopBreak", "loopContinue") or _interrupts(held) for held in inner)
-
-
-def _exactly(x: Tensor) -> Array:
-    """Return a tensor as an array of just its axes."""
-    return Array(x, len(x.known_shape or ()))
 
 
 def _type_of(x: Array) -> Type:

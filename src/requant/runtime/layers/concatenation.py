@@ -6,7 +6,7 @@ from typing import Any
 
 from requant.errors import RequantError
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array, Context
+from requant.runtime.layers.context import Array, Context, exactly
 from requant.runtime.layers.registry import layer
 from requant.runtime.operations import tensor_operation as mil
 
@@ -18,7 +18,7 @@ def concat(context: Context, layer: Any, *inputs: Array) -> list[Tensor | Array]
     """The channels of several arrays, or their sequences, one after the other."""
     if layer.concat.sequenceConcat:
         result = context.graph.node("Concat", *(context.full(x) for x in inputs), axis=_SEQUENCE_AXIS)
-        return [Array(result, result.rank)]
+        return [exactly(result)]
     return [context.graph.node("Concat", *context.aligned(inputs), axis=_CHANNEL_AXIS)]
 
 
@@ -27,14 +27,14 @@ def concat_nd(context: Context, layer: Any, *inputs: Array) -> list[Array]:
     """The arrays one after the other along an axis; interleaved, their slices in turn."""
     params = layer.concatND
     result = mil.concat(context.graph, [context.full(x) for x in inputs], params.axis, params.interleave)
-    return [Array(result, result.rank)]
+    return [exactly(result)]
 
 
 @layer("stack")
 def stack(context: Context, layer: Any, *inputs: Array) -> list[Array]:
     """The arrays along a new axis."""
     result = mil.stack(context.graph, [context.full(x) for x in inputs], layer.stack.axis)
-    return [Array(result, result.rank)]
+    return [exactly(result)]
 
 
 @layer("split")
@@ -58,7 +58,7 @@ def split_nd(context: Context, layer: Any, x: Array) -> list[Array]:
     else:
         sizes = _shares(context, tensor, params.axis, params.numSplits or len(layer.output))
         parts = graph.nodes("Split", tensor, sizes, count=len(layer.output), axis=params.axis)
-    return [Array(part, part.rank) for part in parts]
+    return [exactly(part) for part in parts]
 
 
 def _shares(context: Context, x: Tensor, axis: int, count: int) -> Tensor:

@@ -30,6 +30,11 @@ class Array:
     rank: int
 
 
+def exactly(x: Tensor) -> Array:
+    """Return a tensor as an array of just its axes, whose number may show only when the model runs."""
+    return Array(x, len(x.known_shape or ()))
+
+
 @dataclass
 class Context:
     """The graph that grows, and the tensors of the network by name.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array, Context, weights
+from requant.runtime.layers.context import Array, Context, exactly, weights
 from requant.runtime.layers.registry import layer
 from requant.runtime.operations import tensor_operation as mil
 
@@ -24,7 +24,7 @@ def load_constant(context: Context, layer: Any) -> list[Array]:
 def load_constant_nd(context: Context, layer: Any) -> list[Array]:
     """Constant numbers of any shape."""
     tensor = _loaded(context, layer.loadConstantND)
-    return [Array(tensor, tensor.rank)]
+    return [exactly(tensor)]
 
 
 def _loaded(context: Context, params: Any) -> Tensor:
@@ -53,7 +53,7 @@ def fill_like(context: Context, layer: Any, like: Array) -> list[Array]:
 
 def _filled(context: Context, value: float, shape: Tensor) -> list[Array]:
     result = context.of_shape(mil.fill(context.graph, shape, value), shape)
-    return [Array(result, result.rank)]
+    return [exactly(result)]
 
 
 @layer("rangeStatic")
@@ -77,7 +77,7 @@ def range_dynamic(
 
 
 def _range(context: Context, start: Tensor, end: Tensor, step: Tensor) -> list[Array]:
-    return [Array(context.graph.declare(context.graph.node("Range", start, end, step), (-1,)), 1)]
+    return [exactly(context.graph.declare(context.graph.node("Range", start, end, step), (-1,)))]
 
 
 @layer("oneHot")
@@ -86,4 +86,4 @@ def one_hot(context: Context, layer: Any, x: Array, size: Array | None = None) -
     params, graph = layer.oneHot, context.graph
     length = graph.integers(params.oneHotVectorSize) if size is None else context.whole_numbers(size)
     result = mil.one_hot(graph, context.indices(x), length, params.axis, params.onValue, params.offValue)
-    return [Array(result, result.rank)]
+    return [exactly(result)]

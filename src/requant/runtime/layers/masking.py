@@ -6,7 +6,7 @@ from typing import Any
 
 from requant.errors import RequantError
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array, Context
+from requant.runtime.layers.context import Array, Context, exactly
 from requant.runtime.layers.registry import layer
 from requant.runtime.operations import tensor_operation as mil
 
@@ -16,7 +16,7 @@ def where_non_zero(context: Context, layer: Any, x: Array) -> list[Array]:
     """The indices of all numbers that are not zero, one row each."""
     del layer
     rows = mil.non_zero(context.graph, context.full(x))
-    return [Array(context.graph.cast(rows, "float32"), 2)]
+    return [exactly(context.graph.cast(rows, "float32"))]
 
 
 @layer("whereBroadcastable")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array, Context
+from requant.runtime.layers.context import Array, Context, exactly
 from requant.runtime.layers.registry import layer
 from requant.runtime.operations import reduction, tensor_operation, tensor_transformation
 
@@ -15,7 +15,7 @@ from requant.runtime.operations import reduction, tensor_operation, tensor_trans
 def reverse(context: Context, layer: Any, x: Array) -> list[Array]:
     """The numbers in reverse order along some axes."""
     axes = tuple(axis for axis, turned in enumerate(layer.reverse.reverseDim) if turned)
-    return _array(tensor_transformation.reverse(context.graph, context.full(x), axes))
+    return [exactly(tensor_transformation.reverse(context.graph, context.full(x), axes))]
 
 
 @layer("reverseSeq")
@@ -23,9 +23,8 @@ def reverse_sequence(context: Context, layer: Any, x: Array, lengths: Array) -> 
     """The first numbers of each sequence in reverse order, as many as another array says."""
     params, counts = layer.reverseSeq, context.whole_numbers(lengths)
     tensor = context.full(x)
-    return _array(
-        tensor_transformation.reverse_sequence(context.graph, tensor, counts, params.sequenceAxis, params.batchAxis)
-    )
+    axes = params.sequenceAxis, params.batchAxis
+    return [exactly(tensor_transformation.reverse_sequence(context.graph, tensor, counts, *axes))]
 
 
 @layer("topK")
@@ -34,7 +33,7 @@ def top_k(context: Context, layer: Any, x: Array, k: Array | None = None) -> lis
     params, graph = layer.topK, context.graph
     count = graph.integers(params.K) if k is None else context.whole_numbers(k)
     results = tensor_operation.topk(graph, context.full(x), count, params.axis, params.useBottomK)
-    return [Array(graph.cast(result, "float32"), result.rank) for result in results]
+    return [exactly(graph.cast(result, "float32")) for result in results]
 
 
 @layer("argSort")
@@ -69,12 +68,8 @@ def cumulative_sum(context: Context, layer: Any, x: Array, axis: Array | None = 
     params, graph = layer.cumSum, context.graph
     along = graph.scalar(params.axis, "int64") if axis is None else graph.reshape(context.whole_numbers(axis))
     options = {"exclusive": int(params.excludeFinalSum), "reverse": int(params.reverse)}
-    return _array(graph.node("CumSum", context.full(x), along, **options))
+    return [exactly(graph.node("CumSum", context.full(x), along, **options))]
 
 
 def _indices(context: Context, result: Tensor) -> list[Array]:
-    return _array(context.graph.cast(result, "float32"))
-
-
-def _array(result: Tensor) -> list[Array]:
-    return [Array(result, result.rank)]
+    return [exactly(context.graph.cast(result, "float32"))]

@@ -6,7 +6,7 @@ from typing import Any
 
 from requant.errors import RequantError
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array, Context
+from requant.runtime.layers.context import Array, Context, exactly
 from requant.runtime.layers.registry import layer
 from requant.runtime.operations import tensor_operation as mil
 
@@ -37,4 +37,4 @@ def constant_pad(context: Context, layer: Any, x: Array, amounts: Array | None =
         missing = graph.node("Sub", graph.reshape(pads, -1, 2), graph.reshape(graph.shape_of(tensor), -1, 1))
         pads = graph.reshape(graph.node("Max", missing, graph.integers(0)), -1)
     result = mil.pad(graph, tensor, pads, "constant", params.value)
-    return [Array(graph.declare(result, (-1,) * tensor.rank), tensor.rank)]
+    return [exactly(graph.declare(result, (-1,) * tensor.rank))]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array
+from requant.runtime.layers.context import Array, exactly
 
 Translator = Callable[..., Sequence[Tensor | Array]]
 LAYERS: dict[str, Translator] = {}
@@ -29,6 +29,6 @@ def translate_layer(context: Any, layer: Any, inputs: Sequence[Array]) -> list[A
     results do not hold either.
     """
     results = LAYERS[layer.WhichOneof("layer")](context, layer, *inputs)
-    rank = max((x.rank for x in inputs), default=0)
-    implied = any(x.rank > x.tensor.rank for x in inputs)
-    return [x if isinstance(x, Array) else Array(x, max(rank, x.rank) if implied else x.rank) for x in results]
+    implied = any(x.tensor.known_shape is not None and x.rank > x.tensor.rank for x in inputs)
+    rank = max((x.rank for x in inputs), default=0) if implied else 0
+    return [x if isinstance(x, Array) else Array(x, max(rank, exactly(x).rank)) for x in results]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from requant.errors import RequantError
-from requant.runtime.layers.context import Array, Context
+from requant.runtime.layers.context import Array, Context, exactly
 from requant.runtime.layers.registry import layer
 from requant.runtime.operations import tensor_operation as mil
 
@@ -20,7 +20,7 @@ def tile(context: Context, layer: Any, x: Array, reps: Array | None = None) -> l
     if times.shape[0] >= 0:
         times = graph.node("Concat", graph.integers(*[1] * (tensor.rank - times.shape[0])), times, axis=0)
     result = graph.declare(mil.tile(graph, tensor, times), (-1,) * tensor.rank)
-    return [Array(result, tensor.rank)]
+    return [exactly(result)]
 
 
 @layer("sequenceRepeat")
@@ -31,4 +31,4 @@ def sequence_repeat(context: Context, layer: Any, x: Array) -> list[Array]:
         raise RequantError(f"it repeats the axis of sequences, but gets an input of {tensor.rank} axes")
     times = [1] * tensor.rank
     times[_SEQUENCE_AXIS] = layer.sequenceRepeat.nRepetitions or 1
-    return [Array(mil.tile(context.graph, tensor, context.graph.integers(*times)), tensor.rank)]
+    return [exactly(mil.tile(context.graph, tensor, context.graph.integers(*times)))]

@@ -8,9 +8,10 @@ import numpy as np
 
 from requant.errors import RequantError
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array, Context, unsupported
+from requant.runtime.layers.context import Array, Context, exactly, unsupported
 from requant.runtime.layers.registry import layer
 from requant.runtime.operations import tensor_transformation as mil
+from requant.runtime.operations.tensor_operation import flatten2d
 
 CHANNEL_LAST = 1
 _LEGACY_AXES = 5
@@ -97,7 +98,7 @@ def permute(context: Context, layer: Any, x: Array) -> list[Tensor | Array]:
 def transpose(context: Context, layer: Any, x: Array) -> list[Array]:
     """The axes in another order."""
     result = mil.transpose(context.graph, context.full(x), tuple(layer.transpose.axes))
-    return [Array(result, result.rank)]
+    return [exactly(result)]
 
 
 @layer("copy")
@@ -111,7 +112,7 @@ def copy(context: Context, layer: Any, x: Array) -> list[Array]:
 def reshape_static(context: Context, layer: Any, x: Array) -> list[Array]:
     """The same numbers in a constant shape; -1 stands for what is left."""
     result = context.graph.reshape(context.full(x), *layer.reshapeStatic.targetShape)
-    return [Array(result, result.rank)]
+    return [exactly(result)]
 
 
 @layer("reshapeDynamic")
@@ -120,7 +121,7 @@ def reshape_dynamic(context: Context, layer: Any, x: Array, shape: Array) -> lis
     del layer
     sizes = context.whole_numbers(shape)
     result = context.of_shape(context.graph.node("Reshape", context.full(x), sizes, allowzero=1), sizes)
-    return [Array(result, result.rank)]
+    return [exactly(result)]
 
 
 @layer("reshapeLike")
@@ -130,7 +131,7 @@ def reshape_like(context: Context, layer: Any, x: Array, like: Array) -> list[Ar
     graph, other = context.graph, context.full(like)
     result = graph.node("Reshape", context.full(x), graph.shape_of(other), allowzero=1)
     result = graph.declare(result, other.shape)
-    return [Array(result, result.rank)]
+    return [exactly(result)]
 
 
 @layer("rankPreservingReshape")
@@ -142,7 +143,7 @@ def rank_preserving_reshape(context: Context, layer: Any, x: Array) -> list[Arra
         for axis, size in enumerate(layer.rankPreservingReshape.targetShape)
     ]
     result = context.graph.reshape(tensor, *sizes)
-    return [Array(result, result.rank)]
+    return [exactly(result)]
 
 
 @layer("squeeze")
@@ -150,28 +151,28 @@ def squeeze(context: Context, layer: Any, x: Array) -> list[Array]:
     """Fewer axes of size 1: those named, or all. One axis is always left."""
     params, tensor = layer.squeeze, context.full(x)
     if params.squeezeAll and not tensor.is_static:
-        return [Array(context.graph.node("Squeeze", tensor), 0)]  # how many axes are left shows when the model runs
+        return [exactly(context.graph.node("Squeeze", tensor))]
     sizes = enumerate(tensor.shape)
     axes = [axis for axis, size in sizes if size == 1] if params.squeezeAll else [a % tensor.rank for a in params.axes]
     if len(set(axes)) == tensor.rank:
         axes = axes[1:]
     if not axes:
-        return [Array(tensor, tensor.rank)]
+        return [exactly(tensor)]
     result = mil.squeeze(context.graph, tensor, tuple(axes))
-    return [Array(result, result.rank)]
+    return [exactly(result)]
 
 
 @layer("expandDims")
 def expand_dims(context: Context, layer: Any, x: Array) -> list[Array]:
     """New axes of size 1."""
     result = mil.expand_dims(context.graph, context.full(x), tuple(layer.expandDims.axes))
-    return [Array(result, result.rank)]
+    return [exactly(result)]
 
 
 @layer("flattenTo2D")
 def flatten_to_2d(context: Context, layer: Any, x: Array) -> list[Array]:
     """A matrix: the axes before one as rows, that one and those after it as columns."""
-    return [Array(context.graph.node("Flatten", context.full(x), axis=layer.flattenTo2D.axis), 2)]
+    return [exactly(flatten2d(context.graph, context.full(x), layer.flattenTo2D.axis))]
 
 
 @layer("getShape")
@@ -180,8 +181,8 @@ def get_shape(context: Context, layer: Any, x: Array) -> list[Array]:
     del layer
     tensor = context.full(x)
     if tensor.is_static:
-        return [Array(context.graph.constant(np.array(tensor.shape, np.float32)), 1)]
-    return [Array(context.graph.cast(context.graph.shape_of(tensor), "float32"), 1)]
+        return [exactly(context.graph.constant(np.array(tensor.shape, np.float32)))]
+    return [exactly(context.graph.cast(context.graph.shape_of(tensor), "float32"))]
 
 
 @layer("broadcastToStatic")
@@ -206,4 +207,4 @@ def broadcast_to_like(context: Context, layer: Any, x: Array, like: Array) -> li
 
 def _expanded(context: Context, x: Array, shape: Tensor) -> list[Array]:
     result = context.of_shape(context.graph.node("Expand", context.full(x), shape), shape)
-    return [Array(result, result.rank)]
+    return [exactly(result)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from requant.errors import RequantError
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array, Context, unsupported
+from requant.runtime.layers.context import Array, Context, exactly, unsupported
 from requant.runtime.layers.registry import layer
 from requant.runtime.operations import tensor_transformation as mil
 
@@ -62,9 +62,11 @@ def _slice(
     context: Context, x: Array, begin: Tensor, end: Tensor, strides: Sequence[int], masks: Sequence[Sequence[int]]
 ) -> list[Array]:
     tensor = context.full(x)
-    flags = [tuple(bool(flag) for flag in mask) or None for mask in masks]
-    result = mil.slice_by_index(context.graph, tensor, begin, end, tuple(strides) or None, *flags)
-    return [Array(result, result.rank)]
+    numbers = [tuple(values[: tensor.rank]) for values in (strides, *masks)]  # there may be more of them than axes
+    if any(values and len(values) < tensor.rank for values in numbers):
+        raise RequantError(f"it has fewer strides or masks than the {tensor.rank} axes of its input")
+    flags = [tuple(bool(flag) for flag in mask) or None for mask in numbers[1:]]
+    return [exactly(mil.slice_by_index(context.graph, tensor, begin, end, numbers[0] or None, *flags))]
 
 
 @layer("sliceBySize")
@@ -76,7 +78,7 @@ def slice_by_size(context: Context, layer: Any, x: Array, begin: Array) -> list[
     result = graph.node("Slice", tensor, start, end, graph.integers(params.axis))
     axis = params.axis % tensor.rank
     shape = tuple(params.size if i == axis else size for i, size in enumerate(tensor.shape))
-    return [Array(graph.declare(result, shape), tensor.rank)]
+    return [exactly(graph.declare(result, shape))]
 
 
 @layer("slidingWindows")
@@ -84,4 +86,4 @@ def sliding_windows(context: Context, layer: Any, x: Array) -> list[Array]:
     """All windows of a size along an axis."""
     params = layer.slidingWindows
     result = mil.sliding_windows(context.graph, context.full(x), params.axis, params.windowSize, params.step or 1)
-    return [Array(result, result.rank)]
+    return [exactly(result)]
