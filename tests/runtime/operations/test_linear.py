@@ -25,6 +25,17 @@ def test_matmul_of_integers():
     np.testing.assert_array_equal(run_program(function, x, y)[0], x @ y)
 
 
+def test_a_product_has_the_type_of_what_is_computed():
+    x, whole = np.float32([[1.25, 2], [3, 4]]), np.int32([[5, -6], [7, 8]])
+
+    def function(x):
+        return mb.matmul(x=x, y=whole), mb.linear(x=x, weight=whole)
+
+    found = run_program(function, x, target=ct.target.iOS17)
+    np.testing.assert_array_equal(found[0], x @ whole)
+    np.testing.assert_array_equal(found[1], x @ whole.T)
+
+
 @pytest.mark.parametrize("opened", [False, True])
 @pytest.mark.parametrize(
     ("equation", "left", "right"),

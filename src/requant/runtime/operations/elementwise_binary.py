@@ -45,7 +45,7 @@ def minimum(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
 @operation
 def real_div(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
     """`x / y`; of integers, the quotient without its fraction."""
-    x, y = _alike(graph, x, y)
+    x, y = alike(graph, x, y)
     if x.dtype == "float32":
         return graph.node("Div", x, y)
     return graph.cast(graph.node("Div", graph.cast(x, "float64"), graph.cast(y, "float64")), x.dtype)
@@ -54,7 +54,7 @@ def real_div(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
 @operation
 def floor_div(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
     """`x / y`, rounded towards negative infinity."""
-    x, y = _alike(graph, x, y)
+    x, y = alike(graph, x, y)
     known = _known(x, y)
     if known:
         return graph.constant(np.floor_divide(*known))
@@ -66,7 +66,7 @@ def floor_div(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
 @operation
 def mod(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
     """The remainder of `x / y`, which has the sign of `y`."""
-    x, y = _alike(graph, x, y)
+    x, y = alike(graph, x, y)
     known = _known(x, y)
     if known:
         return graph.constant(np.mod(*known))
@@ -87,7 +87,7 @@ def pow_(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
 @operation
 def equal(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
     """Whether both are the same."""
-    return graph.node("Equal", *_alike(graph, x, y))
+    return graph.node("Equal", *alike(graph, x, y))
 
 
 @operation
@@ -138,21 +138,21 @@ def logical_xor(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
     return graph.node("Xor", graph.cast(x, "bool"), graph.cast(y, "bool"))
 
 
-def _arithmetic(graph: Graph, kind: str, x: Tensor, y: Tensor) -> Tensor:
-    """Add a node that knows no bools."""
-    x, y = _alike(graph, x, y)
-    if x.dtype == "bool":
-        x, y = graph.cast(x, "int32"), graph.cast(y, "int32")
-    return graph.node(kind, x, y)
-
-
-def _alike(graph: Graph, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def alike(graph: Graph, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return both tensors in the type that holds the numbers of both."""
     kinds = {x.dtype, y.dtype}
     if len(kinds) == 1:
         return x, y
     dtype = next(name for name in ("float32", "int64", "int32") if name in kinds)
     return graph.cast(x, dtype), graph.cast(y, dtype)
+
+
+def _arithmetic(graph: Graph, kind: str, x: Tensor, y: Tensor) -> Tensor:
+    """Add a node that knows no bools."""
+    x, y = alike(graph, x, y)
+    if x.dtype == "bool":
+        x, y = graph.cast(x, "int32"), graph.cast(y, "int32")
+    return graph.node(kind, x, y)
 
 
 def _known(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray] | None:

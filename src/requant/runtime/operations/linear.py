@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from requant.errors import RequantError
 from requant.runtime.graph import Graph, Tensor
+from requant.runtime.operations.elementwise_binary import alike
 from requant.runtime.operations.registry import operation
 
 
 @operation
 def linear(graph: Graph, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x @ weight.T + bias`; `weight` is (D_out, D_in)."""
-    product = graph.node("MatMul", x, graph.node("Transpose", weight, perm=[1, 0]))
-    return graph.node("Add", product, bias) if bias else product
+    product = graph.node("MatMul", *alike(graph, x, graph.node("Transpose", weight, perm=[1, 0])))
+    return graph.node("Add", *alike(graph, product, bias)) if bias else product
 
 
 @operation
@@ -19,7 +20,7 @@ def matmul(graph: Graph, x: Tensor, y: Tensor, transpose_x: bool = False, transp
     """`x @ y`, either transposed in its last two axes first; a vector is one row on the left, a column on the right."""
     left = swapped(graph, x) if transpose_x else x
     right = swapped(graph, y) if transpose_y else y
-    return graph.node("MatMul", left, right)
+    return graph.node("MatMul", *alike(graph, left, right))
 
 
 @operation
