@@ -84,14 +84,14 @@ def _run(
 ) -> list[Array]:
     """Add a recurrent layer and return as many of its results as the network names."""
     graph = context.graph
-    sequence = _vectors(context, x, 2)
-    begin = [_vectors(context, state, 1) for state in states]
+    sequence, size = _vectors(context, x), directions[0].hidden.shape[1]
+    # Networks from coremltools have the axis of size 1 of a state at either end.
+    begin = [graph.reshape(context.full(state), graph.size_of(sequence, 1), size) for state in states]
     kinds = 2 if cell.kind == "LSTM" else 1
     joined = [_joined(context, begin[kind::kinds]) for kind in range(kinds)] if begin else []
     outputs, finals = run_recurrence(graph, sequence, directions, cell, joined, reverse)
     if not whole:
         outputs = graph.node("Unsqueeze", finals[0], graph.integers(0))
-    size = directions[0].hidden.shape[1]
     apart = [_split(context, final, len(directions), size) for final in finals]
     results = [
         outputs,
@@ -101,13 +101,12 @@ def _run(
     return [Array(tensor, 5) for tensor in spread[: len(layer.output)]]
 
 
-def _vectors(context: Context, x: Array, leading: int) -> Tensor:
-    """Return (sequence, batch, size, 1, 1) as (sequence, batch, size) or, for a state, (batch, size)."""
+def _vectors(context: Context, x: Array) -> Tensor:
+    """Return (sequence, batch, size, 1, 1) as (sequence, batch, size)."""
     graph, full = context.graph, context.full(x)
     if full.rank != 5:
         raise unsupported(f"an input of {full.rank} axes instead of 5")
-    sizes = [graph.size_of(full, axis) for axis in (0, 1)][2 - leading :]
-    return graph.reshape(full, *sizes, graph.size_of(full, 2))
+    return graph.reshape(full, *(graph.size_of(full, axis) for axis in range(3)))
 
 
 def _joined(context: Context, states: Sequence[Tensor]) -> Tensor:
@@ -170,7 +169,7 @@ def _activations(messages: Any, *usual: str) -> list[Activation]:
 
 
 def _activation(params: Any) -> Activation:
-    """Return an activation; factors that are not set are those that Core ML knows for recurrent layers."""
+    """Return an activation; factors that are not set are those of Apple's own tests, where `scaledTanh` is `tanh`."""
     kind = params.WhichOneof("NonlinearityType")
     if kind in _PLAIN:
         return Activation(_PLAIN[kind])
@@ -179,7 +178,7 @@ def _activation(params: Any) -> Activation:
     if kind == "sigmoidHard":
         return Activation("HardSigmoid", *_factors(params.sigmoidHard, 0.2, 0.5))
     if kind == "scaledTanh":
-        return Activation("ScaledTanh", *_factors(params.scaledTanh, 1.7159, 2 / 3))
+        return Activation("ScaledTanh", *_factors(params.scaledTanh, 1, 1))
     raise unsupported(f"the activation {kind}, which Core ML does not know for recurrent layers")
 
 
