@@ -1,5 +1,7 @@
 """Programs and networks that are built, translated and run in one step."""
 
+from coremltools.models.neural_network import flexible_shape_utils
+
 from requant.runtime.onnx_runner import OnnxRunner
 from tests.building import network, program
 
@@ -29,11 +31,28 @@ def without_limits(model):
     return model
 
 
-def run_network(layers, exact=True, outputs=("y",), **inputs):
-    """Run a network of layers on inputs by name and return its outputs in their order."""
+def run_network(layers, exact=True, outputs=("y",), opened=(), **inputs):
+    """Run a network of layers on inputs by name and return its outputs in their order.
+
+    Args:
+        layers: adds them to the builder that it gets.
+        exact: whether arrays keep their shapes; else the network sees five axes.
+        outputs: the names of the outputs.
+        opened: the names of inputs whose sizes are all open.
+        inputs: arrays by name.
+    """
     model = network(layers, {name: x.shape for name, x in inputs.items()}, outputs, exact=exact)
+    for name in opened:
+        rank = inputs[name].ndim
+        flexible_shape_utils.set_multiarray_ndshape_range(model.spec, name, [1] * rank, [-1] * rank)
     found = OnnxRunner(model).predict(inputs)
     return [found[name] for name in outputs]
+
+
+def add_layer(method, *sources, **options):
+    """Return a function that adds a layer from the input `x`, and others, to `y` by a method of the builder."""
+    inputs = {"input_names": ["x", *sources]} if sources else {"input_name": "x"}
+    return lambda b: getattr(b, f"add_{method}")(name="layer", **inputs, output_name="y", **options)
 
 
 def node_kinds(function, *shapes, **options):

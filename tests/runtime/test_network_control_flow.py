@@ -199,6 +199,23 @@ def test_arrays_that_a_loop_makes_are_there_after_it():
     np.testing.assert_allclose(run(layers, n=np.float32([2])), [60.5])
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(100, 7), (2, 6)])
+def test_an_array_that_a_loop_makes_after_a_possible_break_is_there_after_it(limit, expected):
+    def body(i):
+        i.add_less_than("reached", ["limit", "x"], "reached")
+        fork(i, "reached", lambda taken: taken.add_loop_break("stop"))
+        i.add_elementwise("five more", ["x"], "five more", "ADD", 4)
+        put(i, "x", "x", "ADD", 1)
+
+    def layers(b):
+        b.add_load_constant_nd("limit", "limit", np.float32([limit]), [1])
+        b.add_copy("start", "begin", "x")
+        repeat(b, body, 3)
+        b.add_copy("end", "five more", "y")
+
+    np.testing.assert_array_equal(run_network(layers, begin=np.float32([1]))[0], [expected])
+
+
 def test_an_output_that_only_a_loop_makes():
     def layers(b):
         repeat(b, lambda i: put(i, "x", "y", "ADD", 1), 2)

@@ -57,6 +57,7 @@ class _Translator:
         sees_sequences = any(_sees_sequences(layer) for layer in walk_layers(network.layers))
         self.sequences = sees_sequences and not self.context.exact_shapes
         self.inputs: dict[str, GraphInput] = {}
+        self.ranks: dict[str, int] = {}  # of all arrays that a layer has made, in whichever network
         self.types: dict[str, Type] = {}  # of all arrays that a layer has made, wherever it is
 
     def declare_input(self, feature: Feature, first: bool) -> None:
@@ -130,6 +131,7 @@ class _Translator:
             message = f"{self.model.path}: the layer {layer.name!r} of type {kind} can't be run: {error}"
             raise RequantError(message) from error
         self.context.arrays.update(zip(layer.output, results, strict=True))
+        self.ranks.update((name, x.rank) for name, x in zip(layer.output, results, strict=True))
         self.types.update((name, _type_of(x)) for name, x in zip(layer.output, results, strict=True))
 
     def _array(self, name: str) -> Array:
@@ -193,46 +195,45 @@ class _Translator:
         condition = list(params.conditionNetwork.layers) if params.conditionVar else []
         self.layers(condition)
         start = self._holds(self._array(params.conditionVar)) if condition else graph.constant(np.array(True))
-        made = {name for inner in walk_layers([layer]) for name in inner.output}
-        names = [name for name in self.context.arrays if name in made]
-        carried = [self.context.full(self.context.arrays[name]) for name in names]
-        shapes: list[Shape] = [tensor.shape for tensor in carried]
-        while True:
-            body, first, last = self._body(layer, condition, dict(zip(names, shapes, strict=True)))
-            kept = [_common_shape(a, last[name].shape) for name, a in zip(names, shapes, strict=True)]
-            if kept == shapes:
-                break
-            shapes = [self._open_shape(name, shape) for name, shape in zip(names, kept, strict=True)]
-        types = [("float32", shape) for shape in [*shapes, *(x.shape for x in list(last.values())[len(names) :])]]
-        inputs = [self._iterations(layer, bool(condition)), start, *carried, *first]
-        results = graph.holder("Loop", inputs, types, body=body)
-        self.context.arrays.update((name, Array(x, x.rank)) for name, x in zip(last, results, strict=True))
+        made = dict.fromkeys(name for inner in walk_layers([layer]) for name in inner.output)
+        carried = {name: self.context.full(x) for name, x in self.context.arrays.items() if name in made}
+        shapes = {name: tensor.shape for name, tensor in carried.items()}
+        body, last = self._body(layer, condition, shapes)
+        late = [name for name in made if name not in carried and self._is_read_outside(name, layer)]
+        for name in (name for name in late if name in self.ranks):
+            carried[name] = graph.constant(np.zeros((1,) * self.ranks[name], np.float32))  # nobody reads it
+            shapes[name] = (-1,) * self.ranks[name]
+        if late:
+            body, last = self._body(layer, condition, shapes)
+        while shapes != (kept := {name: self._kept_shape(name, size, last[name]) for name, size in shapes.items()}):
+            shapes = kept
+            body, last = self._body(layer, condition, shapes)
+        inputs = [self._iterations(layer, bool(condition)), start, *carried.values()]
+        results = graph.holder("Loop", inputs, [("float32", shape) for shape in shapes.values()], body=body)
+        self.context.arrays.update((name, exactly(x)) for name, x in zip(shapes, results, strict=True))
 
-    def _open_shape(self, name: str, shape: Shape | None) -> Shape:
+    def _kept_shape(self, name: str, before: Shape, after: Tensor) -> Shape:
+        shape = _common_shape(before, after.shape)
         if shape is None:
             raise RequantError(f"the array {name!r} has another number of axes after an iteration than before it")
         return shape
 
-    def _body(
-        self, layer: Any, condition: Sequence[Any], shapes: dict[str, Shape]
-    ) -> tuple[Any, list[Tensor], dict[str, Tensor]]:
+    def _body(self, layer: Any, condition: Sequence[Any], shapes: dict[str, Shape]) -> tuple[Any, dict[str, Tensor]]:
         """Translate one iteration of a loop and the condition after it.
 
         Args:
             layer: the loop.
             condition: the layers of its condition.
-            shapes: of the arrays that are carried from before the loop, by their names.
+            shapes: of the arrays that are carried from iteration to iteration, by their names.
 
         Returns:
-            The graph as a message; what the arrays that are first made in the loop hold before it (it does not
-            matter); the carried arrays after the iteration, by their names.
+            The graph as a message, and the carried arrays after the iteration, by their names.
         """
         with self._nested() as nested:
             nested.variable("int64", ())
             nested.variable("bool", ())
             for name, shape in shapes.items():
                 self.context.arrays[name] = Array(nested.variable("float32", shape), len(shape))
-            before = set(self.context.arrays) | {_BREAK, _CONTINUE}
             for flag in (_BREAK, _CONTINUE):
                 self.context.arrays[flag] = Array(nested.constant(np.array(False)), 0)
             self.layers(layer.loop.bodyNetwork.layers)
@@ -244,14 +245,10 @@ class _Translator:
             goes_on = self._array(layer.loop.conditionVar) if condition else None
             holds = self._holds(goes_on) if goes_on else nested.constant(np.array(True))
             nested.output(nested.node("And", holds, nested.node("Not", stopped)))
-            late = [name for name in self.context.arrays if name not in before and self._is_read_outside(name, layer)]
-            last = {name: self.context.full(self.context.arrays[name]) for name in [*shapes, *late]}
+            last = {name: self.context.full(self.context.arrays[name]) for name in shapes}
             for tensor in last.values():
                 nested.output(tensor)
-            first = [nested.constant(np.zeros((1,) * last[name].rank, np.float32)) for name in late]
-            for tensor in first:
-                nested.variable("float32", (-1,) * tensor.rank)
-            return nested.proto(), first, last
+            return nested.proto(), last
 
     def _is_read_outside(self, name: str, loop: Any) -> bool:
         """Return whether a layer outside of a loop reads an array, or it is an output of the model."""

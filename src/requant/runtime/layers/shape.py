@@ -158,8 +158,7 @@ def squeeze(context: Context, layer: Any, x: Array) -> list[Array]:
         axes = axes[1:]
     if not axes:
         return [exactly(tensor)]
-    result = mil.squeeze(context.graph, tensor, tuple(axes))
-    return [exactly(result)]
+    return [exactly(context.graph.node("Squeeze", tensor, context.graph.integers(*axes)))]
 
 
 @layer("expandDims")
