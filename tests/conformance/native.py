@@ -7,6 +7,7 @@ coremltools reaches Core ML through one native class, `_MLModelProxy`. Here is a
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,13 +33,13 @@ class Ledger:
     Attributes:
         predictions: how many predictions were made.
         errors: the exceptions that `requant` raised, in their order.
-        proxies: the models that were asked for a prediction or a state.
+        proxies: the model that was last asked for a prediction or a state; some tests make thousands.
         roundings: how far the arrays of the last failed comparison are apart, in roundings to float16.
     """
 
     predictions: int = 0
     errors: list[BaseException] = field(default_factory=list)
-    proxies: list[ModelProxy] = field(default_factory=list)
+    proxies: deque[ModelProxy] = field(default_factory=lambda: deque(maxlen=1))
     roundings: float | None = None
 
     def clear(self) -> None:

@@ -328,15 +328,6 @@ def test_inner_product_of_four_axes_is_over_the_last_three(shape):
     close(found, (x.reshape(-1, 30) @ weights.T + bias).reshape(-1, 5, 1, 1))
 
 
-def test_inner_product_with_activations_in_int8_is_refused_by_name():
-    model = network(lambda n: add_inner_product(n, numbers(4, 6)), {"x": (6,)}, exact=True)
-    ct.models.neural_network.quantization_utils.activate_int8_int8_matrix_multiplications(model.spec)
-    with pytest.raises(
-        RequantError, match="the layer 'fc' of type innerProduct can't be run: it has activations quantized to int8"
-    ):
-        OnnxRunner(model)
-
-
 SHAPES = [(1,), (4,), (1, 7, 6), (4, 7, 6)]
 
 

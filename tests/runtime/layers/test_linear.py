@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from requant.errors import RequantError
 from tests.building import numbers
 from tests.runtime.reference import close
 from tests.runtime.running import run_network
@@ -36,13 +35,28 @@ def test_a_product_with_a_constant_matrix(shape):
     close(found, x @ weights + bias)
 
 
-def test_int8_on_the_fly_is_refused_by_name():
-    def layers(b):
-        b.add_batched_mat_mul("l", ["x"], "y", weight_matrix_rows=4, weight_matrix_columns=5, W=numbers(4, 5))
-        b.spec.neuralNetwork.layers[0].batchedMatmul.int8DynamicQuantize = True
+def in_int8(x):
+    """Return numbers after they went through int8 with one scale for all, without zero point."""
+    scale = np.abs(x).max() / 127 or 1
+    return np.round(x / scale) * scale
 
-    with pytest.raises(RequantError, match="int8 on the fly, whose scale the format does not define"):
-        run_network(layers, x=numbers(3, 4))
+
+@pytest.mark.parametrize("x", [numbers(3, 6), np.zeros((3, 6), np.float32)])
+def test_an_input_that_is_quantized_on_the_fly(x):
+    weights = numbers(6, 4)
+    adds = {
+        "innerProduct": lambda b: b.add_inner_product("l", weights.T, None, 6, 4, False, "x", "y"),
+        "batchedMatmul": lambda b: b.add_batched_mat_mul(
+            "l", ["x"], "y", weight_matrix_rows=6, weight_matrix_columns=4, W=weights
+        ),
+    }
+    for kind, add in adds.items():
+
+        def layers(b, kind=kind, add=add):
+            add(b)
+            getattr(b.spec.neuralNetwork.layers[0], kind).int8DynamicQuantize = True
+
+        close(run_network(layers, x=x)[0], in_int8(x) @ weights)
 
 
 @pytest.mark.parametrize("bias", [False, True])

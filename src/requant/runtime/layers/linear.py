@@ -6,22 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array, Context, unsupported, vector, weights
+from requant.runtime.layers.context import Array, Context, vector, weights
 from requant.runtime.layers.registry import layer
 from requant.runtime.operations.linear import matmul
 
-_DYNAMIC = "activations quantized to int8 on the fly, whose scale the format does not define"
+_GREATEST_INT8 = 127
 
 
 @layer("innerProduct")
 def inner_product(context: Context, layer: Any, x: Array) -> list[Tensor]:
     """A fully connected layer: over all of channel, height and width, or over the last of fewer axes."""
     params, graph = layer.innerProduct, context.graph
-    if params.int8DynamicQuantize:
-        raise unsupported(_DYNAMIC)
     matrix = weights(params.weights, (params.outputChannels, params.inputChannels))
     pictures = x.rank > 3
-    tensor = x.tensor
+    tensor = _quantized(context, x.tensor) if params.int8DynamicQuantize else x.tensor
     if pictures:
         leading = [graph.size_of(tensor, axis) for axis in range(tensor.rank - 3)]
         tensor = graph.reshape(tensor, *leading, params.inputChannels)
@@ -39,12 +37,24 @@ def batched_matmul(context: Context, layer: Any, x: Array, *others: Array) -> li
         right = graph.node("Unsqueeze", right, graph.integers(1)) if right.rank == 1 else right
         result = matmul(graph, left, right, params.transposeA, params.transposeB)
         return [Array(result, result.rank)]
-    if params.int8DynamicQuantize:
-        raise unsupported(_DYNAMIC)
     size = params.weightMatrixSecondDimension
     matrix = weights(params.weights, (size, params.weightMatrixFirstDimension))
-    result = _with_bias(context, graph.node("MatMul", context.full(x), graph.constant(matrix.T)), params, size)
+    tensor = _quantized(context, context.full(x)) if params.int8DynamicQuantize else context.full(x)
+    result = _with_bias(context, graph.node("MatMul", tensor, graph.constant(matrix.T)), params, size)
     return [Array(result, x.rank)]
+
+
+def _quantized(context: Context, x: Tensor) -> Tensor:
+    """Return a tensor after it went through int8 and back, as a layer with `int8DynamicQuantize` sees it.
+
+    The format says that the input is quantized to int8 while the network runs, and leaves open how. As the weights have
+    one scale and no bias, so has the input here: the largest magnitude of the whole tensor is 127.
+    """
+    graph = context.graph
+    largest = graph.node("ReduceMax", graph.node("Abs", x), keepdims=0)
+    scale = graph.node("Div", largest, graph.scalar(_GREATEST_INT8))
+    safe = graph.node("Where", graph.node("Greater", scale, graph.scalar(0)), scale, graph.scalar(1))
+    return graph.node("Mul", graph.node("Round", graph.node("Div", x, safe)), safe)
 
 
 @layer("embedding")

@@ -97,7 +97,10 @@ def permute(context: Context, layer: Any, x: Array) -> list[Tensor | Array]:
 @layer("transpose")
 def transpose(context: Context, layer: Any, x: Array) -> list[Array]:
     """The axes in another order."""
-    result = mil.transpose(context.graph, context.full(x), tuple(layer.transpose.axes))
+    axes = tuple(layer.transpose.axes)
+    if len(axes) != x.rank:
+        raise unsupported(f"an order of {len(axes)} axes for an array of {x.rank}")
+    result = mil.transpose(context.graph, context.full(x), axes)
     return [exactly(result)]
 
 
