@@ -297,6 +297,21 @@ def test_break_does_not_ask_the_condition_again():
     np.testing.assert_allclose(found, [[34], [4]])  # 11, 22, 33, and 34 is above the limit
 
 
+def test_break_that_no_branch_holds_does_not_ask_the_condition_again():
+    def body(i):
+        i.add_loop_break("leave")
+
+    def condition(i):
+        put(i, "y", "y", "ADD", 1)
+        less_than(i, "y", "goes on", 100)
+
+    def layers(b):
+        b.add_copy("first", "x", "y")
+        repeat(b, body, condition=condition)
+
+    np.testing.assert_allclose(run(layers, x=np.float32([0])), [1])
+
+
 def test_break_and_continue_at_the_end_of_the_layers_that_run():
     for leave, expected in (("add_loop_break", 1), ("add_loop_continue", 4)):
 

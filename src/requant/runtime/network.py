@@ -30,7 +30,6 @@ RANK4_IMAGES = 1
 _RECURRENT_LAYERS = frozenset({"simpleRecurrent", "gru", "uniDirectionalLSTM", "biDirectionalLSTM"})
 _CLOSE_TO_ZERO = 1e-6
 _BREAK, _CONTINUE = "(break)", "(continue)"
-Type = tuple[str, Shape | None]  # the element type and shape of an array
 
 
 def translate_network(model: Model) -> Translation:
@@ -58,7 +57,6 @@ class _Translator:
         self.sequences = sees_sequences and not self.context.exact_shapes
         self.inputs: dict[str, GraphInput] = {}
         self.ranks: dict[str, int] = {}  # of all arrays that a layer has made, in whichever network
-        self.types: dict[str, Type] = {}  # of all arrays that a layer has made, wherever it is
 
     def declare_input(self, feature: Feature, first: bool) -> None:
         """Declare an input in the graph and prepare it as the network says."""
@@ -132,7 +130,6 @@ class _Translator:
             raise RequantError(message) from error
         self.context.arrays.update(zip(layer.output, results, strict=True))
         self.ranks.update((name, x.rank) for name, x in zip(layer.output, results, strict=True))
-        self.types.update((name, _type_of(x)) for name, x in zip(layer.output, results, strict=True))
 
     def _array(self, name: str) -> Array:
         if name not in self.context.arrays:
@@ -240,7 +237,7 @@ class _Translator:
             stopped = self.context.arrays[_BREAK].tensor
             if stopped.value is None:
                 self._either(stopped, [], condition)
-            else:
+            elif not stopped.value:
                 self.layers(condition)
             goes_on = self._array(layer.loop.conditionVar) if condition else None
             holds = self._holds(goes_on) if goes_on else nested.constant(np.array(True))
@@ -328,12 +325,6 @@ def _interrupts(layer: Any) -> bool:
         return False
     inner = [*layer.branch.ifBranch.layers, *layer.branch.elseBranch.layers]
     return any(held.WhichOneof("layer") in ("loopBreak", "loopContinue") or _interrupts(held) for held in inner)
-
-
-def _type_of(x: Array) -> Type:
-    """Return the element type and shape of an array, with all axes that the network sees."""
-    shape = x.tensor.known_shape
-    return x.tensor.dtype, None if shape is None else (1,) * (x.rank - len(shape)) + shape
 
 
 def _common_shape(a: Shape | None, b: Shape | None) -> Shape | None:
