@@ -219,6 +219,7 @@ class Conformance:
 
     def _finish(self, record: records.Record) -> None:
         record.predictions, record.errors = native.LEDGER.predictions, len(native.LEDGER.errors)
+        record.float16 = any(native.computes_in_float16(proxy) for proxy in native.LEDGER.proxies)
         self.predictions += record.predictions
         self.counts[record.category] += 1
         if record.kind:

@@ -48,6 +48,7 @@ class Record:
         message: the failure or the reason for skipping, on one line.
         roundings: of a failed comparison of a model that computes in float16: the largest difference, divided by that
             which rounding the largest expected value to float16 makes at most.
+        float16: whether the model that was last asked for a prediction computes in float16.
         seconds: how long the test took.
     """
 
@@ -60,6 +61,7 @@ class Record:
     operations: list[str] = field(default_factory=list)
     message: str = ""
     roundings: float | None = None
+    float16: bool = False
     seconds: float = 0.0
 
     @property

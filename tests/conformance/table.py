@@ -44,6 +44,12 @@ class Outcome:
         return [record for record in self.records if record.outcome == "failed" and record.kind == kind]
 
     @property
+    def share_in_float32(self) -> str:
+        """The share of tests that passed, among those whose models compute in float32 throughout."""
+        passed = sum(not record.float16 for record in self.passed)
+        return _share(passed, sum(not record.float16 for record in self.failed))
+
+    @property
     def predictions(self) -> int:
         """How many predictions were made in all."""
         return sum(record.predictions for record in self.records)
@@ -54,6 +60,10 @@ def unexplained(outcome: Outcome, expectations: list[Expectation]) -> list[Recor
     return [record for record in outcome.failed if not reason_for(outcome.name, record, expectations)]
 
 
+def _share(passed: int, failed: int) -> str:
+    return f"{passed / (passed + failed):.1%}" if passed + failed else "–"
+
+
 def _row(cells: Iterable[object]) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
@@ -61,12 +71,11 @@ def _row(cells: Iterable[object]) -> str:
 def summary(outcomes: list[Outcome], expectations: list[Expectation]) -> str:
     """Return the table of suites."""
     lines = [
-        _row(("suite", "tests", "of them run", "with predictions", "passed", "share", "failed", "unexplained")),
+        _row(("suite", "tests", "of them run", "with predictions", "passed", "share", "in float32", "unexplained")),
         _row(("---", "---", "---:", "---:", "---:", "---:", "---:", "---:")),
     ]
     for outcome in outcomes:
         passed, failed = len(outcome.passed), len(outcome.failed)
-        share = f"{passed / (passed + failed):.1%}" if passed + failed else "–"
         left = len(unexplained(outcome, expectations))
         lines.append(
             _row(
@@ -76,8 +85,8 @@ def summary(outcomes: list[Outcome], expectations: list[Expectation]) -> str:
                     f"{len(outcome.records):,}",
                     passed + failed,
                     passed,
-                    share,
-                    failed,
+                    _share(passed, failed),
+                    outcome.share_in_float32,
                     left,
                 )
             )

@@ -118,3 +118,10 @@ def test_permutation_of_a_picture():
 def test_two_axes_are_too_few(layers):
     with pytest.raises(RequantError, match="needs the axes channel, height and width, but gets an input of 2 axes"):
         run_network(layers, x=numbers(4, 3))
+
+
+def test_an_order_of_fewer_axes_leaves_a_batch_of_one_in_place():
+    x = numbers(1, 3, 4, 5)
+    close(run_network(add_layer("transpose", axes=(1, 2, 0)), x=x)[0], x.transpose(0, 2, 3, 1))
+    with pytest.raises(RequantError, match="it orders 3 axes, but gets an input of 4"):
+        run_network(add_layer("transpose", axes=(1, 2, 0)), x=A)

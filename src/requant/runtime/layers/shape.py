@@ -96,12 +96,16 @@ def permute(context: Context, layer: Any, x: Array) -> list[Tensor | Array]:
 
 @layer("transpose")
 def transpose(context: Context, layer: Any, x: Array) -> list[Array]:
-    """The axes in another order."""
-    axes = tuple(layer.transpose.axes)
-    if len(axes) != x.rank:
-        raise unsupported(f"an order of {len(axes)} axes for an array of {x.rank}")
-    result = mil.transpose(context.graph, context.full(x), axes)
-    return [exactly(result)]
+    """The axes in another order.
+
+    coremltools itself lets a picture input, which has a batch of one, follow an array of three axes and keeps the order
+    of three (`make_image_input`): leading axes of size 1 that the order does not name stay where they are.
+    """
+    tensor, order = context.full(x), tuple(layer.transpose.axes)
+    unnamed = tensor.rank - len(order)
+    if unnamed < 0 or any(size != 1 for size in tensor.shape[:unnamed]):
+        raise RequantError(f"it orders {len(order)} axes, but gets an input of {tensor.rank}")
+    return [exactly(mil.transpose(context.graph, tensor, tuple(_permuted(tensor, order))))]
 
 
 @layer("copy")
