@@ -167,11 +167,25 @@ def array_to_tensor(value: Any, feature: Feature, sequence_axes: bool = False) -
     if not feature.accepts(array.shape[leading:] if 0 < leading <= 2 else array.shape):
         raise RequantError(
             f"the input {feature.name!r} is an array of shape {_allowed(feature)}, but got one of shape {array.shape}."
+            + _as_core_ml_says(feature, array.shape)
         )
     wanted = np.dtype(feature.dtype)
     if wanted.kind in "iu" and array.dtype.kind == "f" and not np.array_equal(array, np.trunc(array)):
         raise RequantError(f"the input {feature.name!r} is an array of {wanted.name}, but got numbers with a fraction.")
     return array.astype(wanted)
+
+
+def _as_core_ml_says(feature: Feature, shape: tuple[int, ...]) -> str:
+    """Return what Core ML says of a shape that is not allowed, for those who search for its message."""
+    if feature.sizes:
+        sizes = " x ".join(map(str, shape))
+        return f" (MultiArray Shape ({sizes}) was not in enumerated set of allowed shapes)"
+    for axis, (size, (low, high)) in enumerate(zip(shape, feature.bounds, strict=False)):
+        if size < low or 0 <= high < size:
+            return (
+                f" (Size ({size}) of dimension ({axis}) is not in allowed range ({low}..{high if high >= 0 else -1}))"
+            )
+    return ""
 
 
 def _array(value: Any, name: str, what: str) -> NDArray[Any]:

@@ -118,7 +118,9 @@ def _run(
 ) -> list[Tensor]:
     if direction not in _DIRECTIONS:
         raise RequantError(f"it has the direction {direction!r}, which MIL does not define.")
-    outputs, finals = run_recurrence(graph, x, directions, cell, states, reverse=direction == "reverse")
+    from_zero = all(state.value is not None and not state.value.any() for state in states)
+    begin = [] if from_zero else states  # PyTorch's frontend writes zeros for another batch size in places
+    outputs, finals = run_recurrence(graph, x, directions, cell, begin, reverse=direction == "reverse")
     return [outputs if output_sequence else graph.node("Unsqueeze", finals[0], graph.integers(0)), *finals]
 
 
