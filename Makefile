@@ -1,7 +1,7 @@
 # make        set up and run the workflow on the shipped originals
 # make test   set up and run the tests
 # make lint   formatting, linting and types
-# make conformance   run Apple's own tests through the runtime (an hour; conformance-sample: two minutes)
+# make conformance   run Apple's own tests through the runtime (half an hour; conformance-sample: two minutes)
 # make lock   resolve the dependencies anew (needs uv)
 
 VENV := .venv

@@ -1,6 +1,6 @@
 """Runs suites of Apple's tests in processes of their own, and writes what came of them to `docs/conformance.md`.
 
-python -m tests.conformance.run                      every suite, in about an hour on two cores
+python -m tests.conformance.run                      every suite, in half an hour on two cores
 python -m tests.conformance.run mil-fp32 --per-function 2
 """
 

@@ -49,12 +49,12 @@ class Suite:
 _FP32 = ("--precision=fp32", "--compute-precision=float16")
 
 SUITES = {
-    "mil-fp32": Suite("operations of ML Programs, float32", _OPERATIONS, options=_FP32, per_function=12),
+    "mil-fp32": Suite("operations of ML Programs, float32", _OPERATIONS, options=_FP32, per_function=8),
     "mil-fp16": Suite("operations of ML Programs, float16", _OPERATIONS, options=("--precision=fp16",), per_function=2),
-    "mil-neuralnetwork": Suite("operations as NeuralNetwork layers", _OPERATIONS, "neuralnetwork", per_function=4),
-    "torch": Suite("PyTorch layers as ML Programs, float32", _TORCH, options=_FP32, needs_torch=True, per_function=4),
+    "mil-neuralnetwork": Suite("operations as NeuralNetwork layers", _OPERATIONS, "neuralnetwork", per_function=3),
+    "torch": Suite("PyTorch layers as ML Programs, float32", _TORCH, options=_FP32, needs_torch=True, per_function=3),
     "torch-neuralnetwork": Suite(
-        "PyTorch layers as NeuralNetworks", _TORCH, "neuralnetwork", needs_torch=True, per_function=2
+        "PyTorch layers as NeuralNetworks", _TORCH, "neuralnetwork", needs_torch=True, per_function=1
     ),
     "neural-network": Suite(
         "NeuralNetwork layers and models",
@@ -63,7 +63,7 @@ SUITES = {
         ("--time-limit=900",),
     ),
     "ml-program": Suite("models of several functions, states", ("coremltools/test/ml_program",), needs_torch=True),
-    "optimize": Suite("compressed models", ("coremltools/test/optimize",), needs_torch=True, per_function=4),
+    "optimize": Suite("compressed models", ("coremltools/test/optimize",), needs_torch=True, per_function=2),
     "sample-operations": Suite("a sample of mil-fp32", _OPERATIONS, options=_FP32, per_function=3),
     "sample-layers": Suite(
         "most of neural-network",
