@@ -1,4 +1,4 @@
-"""Runs suites of Apple's tests in processes of their own, and writes what came of them to `docs/conformance.md`.
+"""Runs suites of Apple's tests in processes of their own, and writes what came of them to `docs/runtime.md`.
 
 python -m tests.conformance.run                      every suite, in half an hour on two cores
 python -m tests.conformance.run mil-fp32 --per-function 2
@@ -19,7 +19,7 @@ from tests.conformance import expectations, record, table
 from tests.conformance.suites import SUITES, WHOLE, Suite, package_folder
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = ROOT / "docs" / "conformance.md"
+DOCUMENT = ROOT / "docs" / "runtime.md"
 BEGIN, END = "<!-- measured: written by make conformance -->\n", "<!-- end of what is measured -->\n"
 ENDED = (0, 1, 5)  # pytest's exit statuses: passed, some failed, nothing collected
 
@@ -104,7 +104,7 @@ def main() -> int:
     )
     parser.add_argument("--processes", type=int, default=2, help="that share the work (2)")
     parser.add_argument("--records", type=Path, default=ROOT / ".conformance", help="folder of records (.conformance)")
-    parser.add_argument("--write", action="store_true", help="write docs/conformance.md; takes all suites")
+    parser.add_argument("--write", action="store_true", help="write docs/runtime.md; takes all suites")
     arguments = parser.parse_args()
     names = arguments.suites or list(WHOLE)
     if unknown := [name for name in names if name not in SUITES]:

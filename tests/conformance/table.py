@@ -137,9 +137,9 @@ def _plain(message: str) -> str:
 
 
 def markdown(outcomes: list[Outcome], expectations: list[Expectation]) -> str:
-    """Return everything that is measured, for `docs/conformance.md`."""
-    parts = [summary(outcomes, expectations), "## Tests that are not counted", not_counted(outcomes), "## Failures"]
+    """Return everything that is measured, for `docs/runtime.md`."""
+    parts = [summary(outcomes, expectations), "### Tests that are not counted", not_counted(outcomes), "### Failures"]
     for outcome in outcomes:
         if outcome.failed:
-            parts += [f"### `{outcome.name}`", failures(outcome, expectations)]
+            parts += [f"#### `{outcome.name}`", failures(outcome, expectations)]
     return "\n\n".join(parts) + "\n"
