@@ -363,6 +363,21 @@ def test_channels_are_concatenated():
     close(OnnxRunner(model).predict({"x": X, "z": other})["y"], np.concatenate([X, other]))
 
 
+@pytest.mark.parametrize(
+    ("declared", "given", "wanted"),
+    [
+        ((4, 7, 6), (4, 7, 6), (4, 7, 6)),
+        ((4, 7, 6), (3, 4, 7, 6), (1, 3, 4, 7, 6)),
+        ((4, 7, 6), (2, 3, 4, 7, 6), (2, 3, 4, 7, 6)),
+        ((4,), (2, 3, 4), (2, 3, 4, 1, 1)),
+    ],
+)
+def test_sequences_and_batches_pass_through_a_network_that_does_not_look_at_them(declared, given, wanted):
+    model = network(lambda n: n.add_activation("a", "LINEAR", "x", "y", [2, 0]), {"x": declared})
+    x = numbers(*given)
+    close(OnnxRunner(model).predict({"x": x})["y"], (2 * x).reshape(wanted))
+
+
 # Pictures
 
 

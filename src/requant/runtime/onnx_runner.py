@@ -116,7 +116,19 @@ class OnnxRunner:
         tensors = dict(zip(self._translation.results, results, strict=True))
         for name in self._translation.states if state else ():
             state.write_state(name, tensors[name]) if state else None
-        return self._in_features(tensors)
+        return self._in_features(tensors, self._leading_sizes(inputs))
+
+    def _leading_sizes(self, inputs: Inputs) -> tuple[int, int]:
+        """Return the sizes of the axes (sequence, batch) with which arrays were given; 1 where they were not."""
+        for feature in self.inputs:
+            wanted, value = self._translation.inputs.get(feature.name), inputs.get(feature.name)
+            if value is None or wanted is None or not wanted.sequence_axes:
+                continue
+            shape = np.shape(value)
+            leading = shape[: max(len(shape) - (1 if len(feature.shape) == 1 else 3), 0)]
+            if leading:
+                return (1, leading[0]) if len(leading) == 1 else (leading[0], leading[1])
+        return 1, 1
 
     def _in_graph(self, value: Any, feature: Feature) -> NDArray[Any]:
         wanted = self._translation.inputs[feature.name]
@@ -128,13 +140,13 @@ class OnnxRunner:
             return to_tensor(value, feature).astype(wanted.dtype)
         return _with_axes(array_to_tensor(value, feature, wanted.sequence_axes).astype(wanted.dtype), feature, wanted)
 
-    def _in_features(self, tensors: dict[str, NDArray[Any]]) -> Outputs:
+    def _in_features(self, tensors: dict[str, NDArray[Any]], leading: tuple[int, int]) -> Outputs:
         outputs: Outputs = {}
         for feature in self.outputs:
             if feature.name in tensors:
                 tensor = tensors[feature.name]
                 if self._translation.sequence_axes and feature.type == "array":
-                    tensor = _without_axes(tensor, feature)
+                    tensor = _without_axes(tensor, feature, leading)
                 outputs[feature.name] = _in_feature(tensor, feature)
         if self._translation.scores:
             outputs.update(self._classes(tensors[self._translation.scores].reshape(-1)))
@@ -164,9 +176,15 @@ def _with_axes(tensor: NDArray[Any], feature: Feature, wanted: GraphInput) -> ND
     return tensor.reshape((*leading, *channels) if len(wanted.shape) == 5 else (-1, *channels))
 
 
-def _without_axes(tensor: NDArray[Any], feature: Feature) -> NDArray[Any]:
-    """Return an array (sequence, batch, channel, height, width) without the axes of size 1 that are not declared."""
-    shape = tensor.shape[2:] if tensor.shape[:2] == (1, 1) else tensor.shape
+def _without_axes(tensor: NDArray[Any], feature: Feature, leading: tuple[int, int]) -> NDArray[Any]:
+    """Return an array (sequence, batch, channel, height, width) without the axes of size 1 that are not declared.
+
+    A network that does not look at sequences has them in the batch, from which they are taken again.
+    """
+    shape = tensor.shape
+    if shape[:2] == (1, leading[0] * leading[1]):
+        shape = (*leading, *shape[2:])
+    shape = shape[2:] if shape[:2] == (1, 1) else shape
     return tensor.reshape(shape[:-2]) if len(feature.shape) == 1 and shape[-2:] == (1, 1) else tensor.reshape(shape)
 
 
