@@ -12,7 +12,8 @@ PICTURE = Feature("image", "picture", (4, 6), "uint8")
 ARRAY = Feature("x", "array", (2, 3))
 WORDS = Feature("words", "dictionary")
 NUMBER = Feature("n", "number")
-LABEL = Feature("word", "label")
+WORD = Feature("word", "string")
+COUNT, STEPS = Feature("count", "integer"), Feature("steps", "sequence")
 
 
 @pytest.fixture
@@ -33,12 +34,13 @@ def test_each_kind_of_input_is_read(folder):
         "n=2.5",
         "word=a=b",
     ]
-    inputs = read_inputs(given, [PICTURE, ARRAY, WORDS, NUMBER, LABEL])
+    inputs = read_inputs(given, [PICTURE, ARRAY, WORDS, NUMBER, WORD, COUNT, STEPS])
     assert inputs["image"].size == (6, 4)  # cropped to the proportions of the input
     np.testing.assert_array_equal(inputs["x"], np.arange(6.0).reshape(2, 3))
     assert inputs["words"] == {"good": 2}
     assert inputs["n"] == 2.5
     assert inputs["word"] == "a=b"
+    assert (inputs["count"], inputs["steps"]) == (3, [1, 2])
 
 
 def test_the_only_input_needs_no_name(folder):

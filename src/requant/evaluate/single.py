@@ -29,7 +29,8 @@ def read_inputs(given: Sequence[str], features: Sequence[Feature]) -> dict[str, 
     Args:
         given: `NAME=VALUE` each, or only `VALUE` for a model with one input. The value of a picture is a file, which is
             cropped and scaled to the size that the model wants; of an array an `.npy` file, an `.npz` file (its array
-            of that name, or its only one) or JSON; of a dictionary a `.json` file or JSON; otherwise text or a number.
+            of that name, or its only one) or JSON; of a dictionary a `.json` file or JSON; of a sequence JSON;
+            otherwise text or a number.
         features: the model's inputs.
 
     Raises:
@@ -70,7 +71,7 @@ def _read(value: str, feature: Feature) -> Any:
             value = Path(value).read_text()
         except OSError as error:
             raise RequantError(f"{value} can't be read: {error.strerror or error}.") from error
-    if feature.type in ("array", "dictionary", "number", "integer"):
+    if feature.type in ("array", "dictionary", "sequence", "number", "integer"):
         return _parse(value, feature)
     return value
 
@@ -85,7 +86,8 @@ def _parse(value: str, feature: Feature) -> Any:
 
 
 def _example(feature: Feature) -> str:
-    return {"array": "[1, 2.5]", "dictionary": '{"word": 2}'}.get(feature.type, "2.5")
+    examples = {"array": "[1, 2.5]", "dictionary": '{"word": 2}', "sequence": "[1, 2]", "integer": "2"}
+    return examples.get(feature.type, "2.5")
 
 
 def _read_array(path: Path, name: str) -> NDArray[Any]:
