@@ -27,20 +27,14 @@ def folder(tmp_path):
 
 
 def test_each_kind_of_input_is_read(folder):
-    given = [
-        f"image={folder / 'a.png'}",
-        f"x={folder / 'a.npy'}",
-        f"words={folder / 'words.json'}",
-        "n=2.5",
-        "word=a=b",
-    ]
+    given = [f"image={folder / 'a.png'}", f"x={folder / 'a.npy'}", f"words={folder / 'words.json'}"]
+    given += ["n=2.5", "word=a=b", "count=3", "steps=[1, 2]"]
     inputs = read_inputs(given, [PICTURE, ARRAY, WORDS, NUMBER, WORD, COUNT, STEPS])
     assert inputs["image"].size == (6, 4)  # cropped to the proportions of the input
     np.testing.assert_array_equal(inputs["x"], np.arange(6.0).reshape(2, 3))
     assert inputs["words"] == {"good": 2}
-    assert inputs["n"] == 2.5
+    assert (inputs["n"], inputs["count"], inputs["steps"]) == (2.5, 3, [1, 2])
     assert inputs["word"] == "a=b"
-    assert (inputs["count"], inputs["steps"]) == (3, [1, 2])
 
 
 def test_the_only_input_needs_no_name(folder):
