@@ -103,9 +103,16 @@ def measure(engine: str, folder: Path, number: int) -> dict[str, float]:
         start = time.perf_counter()
         predict(x)
         times.append(time.perf_counter() - start)
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes in ru_maxrss's unit
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    return {"ready": ready, "first": times[0], "next": statistics.median(times[1:]), "peak": peak}
+    return {"ready": ready, "first": times[0], "next": statistics.median(times[1:]), "peak": peak_memory()}
+
+
+def peak_memory() -> float:
+    """Return the peak memory of this process in MB; on Linux without that of the process which started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def main() -> None:
@@ -119,6 +126,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         print("| network | engine | ready | first | next | against ONNX export | peak memory |")
+        print("|---|---|---|---|---|---|---|")
         for number, name in enumerate(networks()):
             _print_rows(name, number, folder)
 

@@ -49,7 +49,7 @@ class Suite:
 _FP32 = ("--precision=fp32", "--compute-precision=float16")
 
 SUITES = {
-    "mil-fp32": Suite("operations of ML Programs, float32", _OPERATIONS, options=_FP32, per_function=8),
+    "mil-fp32": Suite("operations of ML Programs, float32", _OPERATIONS, options=_FP32, per_function=25),
     "mil-fp16": Suite("operations of ML Programs, float16", _OPERATIONS, options=("--precision=fp16",), per_function=2),
     "mil-neuralnetwork": Suite("operations as NeuralNetwork layers", _OPERATIONS, "neuralnetwork", per_function=3),
     "torch": Suite("PyTorch layers as ML Programs, float32", _TORCH, options=_FP32, needs_torch=True, per_function=3),

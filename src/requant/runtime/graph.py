@@ -6,7 +6,7 @@ ONNX's own shape inference is asked node by node.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,15 @@ def computed_in(dtype: str) -> str:
     return {"f": "float32", "i": "int32", "u": "int32", "b": "bool"}[kind]
 
 
+@dataclass(frozen=True)
+class Maker:
+    """The node that made a tensor: its kind, inputs and attributes."""
+
+    kind: str
+    inputs: tuple[Tensor, ...]
+    attributes: dict[str, Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """A tensor of a graph.
@@ -57,12 +66,14 @@ class Tensor:
         known_shape: its shape, -1 for a size that is not known before the model runs; None if not even the number of
             axes is.
         value: its elements, where they are known before the model runs.
+        maker: the node that made it, where that has one result.
     """
 
     name: str
     dtype: str
     known_shape: Shape | None
     value: NDArray[Any] | None = None
+    maker: Maker | None = None
 
     @property
     def shape(self) -> Shape:
@@ -91,11 +102,7 @@ class Tensor:
 
 
 class Graph:
-    """An ONNX graph that grows node by node, and the graphs nested in it.
-
-    Attributes:
-        weights: the large constants, which are kept beside the graph, by their names in it.
-    """
+    """An ONNX graph that grows node by node, and the graphs nested in it."""
 
     def __init__(self, parent: Graph | None = None) -> None:
         """Start an empty graph; one with a parent may use all tensors of it, and ends as a part of one of its nodes."""
@@ -105,7 +112,7 @@ class Graph:
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._shared: dict[tuple[str, Shape, bytes], Tensor] = {}
-        self.weights: dict[str, NDArray[Any]] = {}
+        self._weights: dict[str, NDArray[Any]] = {}
         self._count = 0
         self.random_operations = 0
 
@@ -161,7 +168,8 @@ class Graph:
         if folded is not None:
             return [self.constant(folded)]
         self._nodes.append(node)
-        return _inferred(node, given)
+        results = _inferred(node, given)
+        return [replace(results[0], maker=Maker(kind, tuple(given), attributes))] if count == 1 else results
 
     def holder(
         self, kind: str, inputs: list[Tensor | None], types: Sequence[tuple[str, Shape | None]], **graphs: Any
@@ -224,15 +232,23 @@ class Graph:
         self._outputs.append(helper.make_value_info(result, _type_proto(x.dtype, x.known_shape)))
 
     def proto(self) -> Any:
-        """Return the graph as ONNX's message, for a node's attribute."""
-        return helper.make_graph(self._nodes, "requant", self._inputs, self._outputs, self._constants)
+        """Return the graph as ONNX's message, for a node's attribute, without what nothing depends on."""
+        needed = {output.name for output in self._outputs}
+        nodes = []
+        for node in reversed(self._nodes):
+            if needed.intersection(node.output):
+                needed.update(_read_by(node))
+                nodes.append(node)
+        constants = [constant for constant in self._constants if constant.name in needed]
+        return helper.make_graph(nodes[::-1], "requant", self._inputs, self._outputs, constants)
 
-    def to_bytes(self) -> bytes:
-        """Return the finished ONNX model, serialized."""
+    def finished(self) -> tuple[bytes, dict[str, NDArray[Any]]]:
+        """Return the finished ONNX model, serialized, and its large constants by name, which are kept beside it."""
         model = helper.make_model(self.proto(), opset_imports=_OPSETS)
         model.ir_version = _IR_VERSION
         data: bytes = model.SerializeToString()
-        return data
+        names = {constant.name for constant in model.graph.initializer}
+        return data, {name: values for name, values in self._weights.items() if name in names}
 
     def add_constant(self, values: NDArray[Any]) -> Tensor:
         """Add a constant as it is, to the outermost graph; a small one that is there already is shared."""
@@ -246,7 +262,7 @@ class Graph:
             self._constants.append(numpy_helper.from_array(whole, name))
         else:
             self._constants.append(_reference(name, whole))
-            self.weights[name] = whole
+            self._weights[name] = whole
         tensor = Tensor(name, values.dtype.name, values.shape, values)
         if small:
             self._shared[key] = tensor
@@ -256,6 +272,14 @@ class Graph:
         """Return a name that no tensor has yet."""
         self._count += 1
         return f"{kind.lower()}_{self._count}"
+
+
+def _read_by(node: Any) -> Iterator[str]:
+    """Yield the names of all tensors that a node reads, those that nested graphs read too."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _read_by(inner)
 
 
 def _reference(name: str, values: NDArray[Any]) -> Any:

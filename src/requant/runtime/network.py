@@ -299,9 +299,7 @@ class _Translator:
             scores = f"{name} (probabilities)"
             results.append(scores)
         legacy = not context.exact_shapes
-        return Translation(
-            context.graph.to_bytes(), context.graph.weights, self.inputs, results, scores, tuple(labels), legacy
-        )
+        return Translation(*context.graph.finished(), self.inputs, results, scores, tuple(labels), legacy)
 
 
 _HOLDING = frozenset({"branch", "loop", "loopBreak", "loopContinue"})

@@ -131,7 +131,7 @@ class _Translator:
         for name in states:
             self.graph.output(self.states[name])
             names.append(name)
-        return Translation(self.graph.to_bytes(), self.graph.weights, inputs, names, scores, self.labels, states=states)
+        return Translation(*self.graph.finished(), inputs, names, scores, self.labels, states=states)
 
     def _operation(self, operation: Any) -> None:
         special = getattr(self, f"_{operation.type}", None)

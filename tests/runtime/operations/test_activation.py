@@ -62,3 +62,15 @@ def test_softplus_does_not_overflow():
 def test_a_slope_for_all_of_three_axes():
     x, alpha = numbers(2, 3, 7), np.full(3, 0.25, np.float32)
     close(run_program(lambda x: mb.prelu(x=x, alpha=alpha), x)[0], np.where(x >= 0, x, 0.25 * x))
+
+
+@pytest.mark.parametrize(("threshold", "slope"), [(-3.0, 1 / 6), (-2.0, 1 / 6), (-3.0, 0.2)])
+def test_what_is_written_for_hard_swish_and_what_is_not(threshold, slope):
+    x = np.linspace(-5, 5, 41, dtype=np.float32)  # -3 and 3 among them
+
+    def layers(x):
+        kept = mb.thresholded_relu(x=x, alpha=threshold)
+        return mb.mul(x=kept, y=mb.sigmoid_hard(x=kept, alpha=slope, beta=0.5))
+
+    kept = np.where(x >= threshold, x, 0)
+    close(run_program(layers, x)[0], kept * np.clip(slope * kept + 0.5, 0, 1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from requant.errors import RequantError
 from requant.runtime.graph import Graph, Tensor
 from requant.runtime.operations.registry import operation
@@ -133,8 +135,8 @@ def tanh(graph: Graph, x: Tensor) -> Tensor:
 @operation
 def thresholded_relu(graph: Graph, x: Tensor, alpha: float) -> Tensor:
     """`x` where it is at least `alpha`, 0 elsewhere."""
-    kept = graph.node("GreaterOrEqual", x, graph.scalar(alpha))
-    return graph.node("Where", kept, x, graph.scalar(0))
+    below = float(np.nextafter(np.float32(alpha), np.float32(-np.inf)))  # ONNX keeps what is greater, not what is equal
+    return graph.node("ThresholdedRelu", x, alpha=below)
 
 
 def per_channel(graph: Graph, x: Tensor, axes: int) -> Tensor:

@@ -27,7 +27,24 @@ def sub(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
 @operation
 def mul(graph: Graph, x: Tensor, y: Tensor) -> Tensor:
     """`x * y`."""
-    return _arithmetic(graph, "Mul", x, y)
+    return _hard_swish(graph, x, y) or _hard_swish(graph, y, x) or _arithmetic(graph, "Mul", x, y)
+
+
+def _hard_swish(graph: Graph, x: Tensor, y: Tensor) -> Tensor | None:
+    """Return `x * y` as one node, where it is what coremltools writes for `hard_swish`; else None.
+
+    That is `t * sigmoid_hard(t)` with `t = thresholded_relu(z)`; ONNX Runtime joins the one node with a convolution.
+    """
+    if not (x.maker and y.maker and x.maker.kind == "ThresholdedRelu" and y.maker.kind == "HardSigmoid"):
+        return None
+    slopes = y.maker.attributes
+    is_hard_swish = (
+        y.maker.inputs[0].name == x.name
+        and np.isclose(x.maker.attributes["alpha"], -3)
+        and np.isclose(slopes["alpha"], 1 / 6)
+        and slopes["beta"] == 0.5
+    )
+    return graph.node("HardSwish", x.maker.inputs[0]) if is_hard_swish else None
 
 
 @operation

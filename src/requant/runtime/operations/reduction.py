@@ -55,6 +55,8 @@ def reduce_max(graph: Graph, x: Tensor, axes: Axes = None, keep_dims: bool = Fal
 @operation
 def reduce_mean(graph: Graph, x: Tensor, axes: Axes = None, keep_dims: bool = False) -> Tensor:
     """The mean over some axes, or over all."""
+    if keep_dims and axes and x.dtype == "float32" and x.rank == 4 and {axis % 4 for axis in axes} == {2, 3}:
+        return graph.node("GlobalAveragePool", x)  # which stays in the layout of the convolutions around it
     return _reduced(graph, "ReduceMean", x, axes, keep_dims, fractions=True)
 
 
