@@ -190,11 +190,21 @@ def constant_results(operation: Any, model: Model, known: dict[str, Any]) -> dic
 
 
 def constant_values(block: Any, model: Model) -> dict[str, Any]:
-    """Return all constants of a block and of the blocks in it by the name of their results."""
+    """Return all constants of a block and of the blocks in it by the name of their results.
+
+    Raises:
+        RequantError: if one can't be read, naming it and the file.
+    """
     known: dict[str, Any] = {}
     for operation in walk_operations(block):
         if is_constant(operation):
-            known |= constant_results(operation, model, known)
+            try:
+                known |= constant_results(operation, model, known)
+            except RequantError as error:
+                raise RequantError(f"{error} The constant {operation_name(operation)!r} can't be read.") from error
+            except (KeyError, ValueError, TypeError, IndexError) as error:
+                name = operation_name(operation)
+                raise RequantError(f"{model.path}: the constant {name!r} is damaged: its parts do not fit.") from error
     return known
 
 

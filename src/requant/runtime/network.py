@@ -23,7 +23,7 @@ from requant.errors import RequantError
 from requant.runtime.graph import Graph, Shape, Tensor
 from requant.runtime.layers import LAYERS, Array, Context, translate_layer
 from requant.runtime.layers.context import exactly
-from requant.runtime.translation import GraphInput, Translation
+from requant.runtime.translation import MALFORMED, GraphInput, Translation
 
 EXACT_ARRAYS = 1
 RANK4_IMAGES = 1
@@ -128,6 +128,16 @@ class _Translator:
                 raise
             message = f"{self.model.path}: the layer {layer.name!r} of type {kind} can't be run: {error}"
             raise RequantError(message) from error
+        except MALFORMED as error:
+            message = (
+                f"{self.model.path}: the layer {layer.name!r} of type {kind} can't be run: its parts do not fit each"
+            )
+            raise RequantError(f"{message} other ({error}).") from error
+        if len(results) != len(layer.output):
+            raise RequantError(
+                f"{self.model.path}: the layer {layer.name!r} of type {kind} makes {len(results)} arrays, but names "
+                f"{len(layer.output)}."
+            )
         self.context.arrays.update(zip(layer.output, results, strict=True))
         self.ranks.update((name, x.rank) for name, x in zip(layer.output, results, strict=True))
 

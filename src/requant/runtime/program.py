@@ -29,7 +29,7 @@ from requant.coreml.program import (
 from requant.errors import RequantError
 from requant.runtime.graph import Graph, Shape, Tensor, computed_in
 from requant.runtime.operations import OPERATIONS, Operation
-from requant.runtime.translation import ComputePrecision, GraphInput, Translation
+from requant.runtime.translation import MALFORMED, ComputePrecision, GraphInput, Translation
 
 MAIN = "main"
 
@@ -105,6 +105,11 @@ class _Translator:
                     if str(self.model.path) in str(error):
                         raise
                     raise RequantError(f"{_place(self.model, operation)} can't be run: {error}") from error
+                except MALFORMED as error:
+                    message = (
+                        f"{_place(self.model, operation)} can't be run: its parts do not fit each other ({error})."
+                    )
+                    raise RequantError(message) from error
         return [self._named(name) for name in block.outputs if self._is_tensor(name)]
 
     def _is_tensor(self, name: str) -> bool:

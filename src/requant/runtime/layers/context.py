@@ -115,7 +115,7 @@ def weights(params: Any, shape: tuple[int, ...], axis: int | None = 0) -> NDArra
         shape: of the tensor.
         axis: of the output channels.
     """
-    return decode(WeightField("weights", params, shape, axis, quantizable=True))
+    return decode(WeightField("of the layer", params, shape, axis, quantizable=True))
 
 
 def vector(params: Any, size: int = 0) -> NDArray[np.float32]:
