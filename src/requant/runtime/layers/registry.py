@@ -28,16 +28,7 @@ def translate_layer(context: Any, layer: Any, inputs: Sequence[Array]) -> list[A
     A translation that returns plain tensors has worked on the last axes of its inputs: axes that those do not hold, the
     results do not hold either.
     """
-    results = [_of_an_axis(context, x) for x in LAYERS[layer.WhichOneof("layer")](context, layer, *inputs)]
+    results = LAYERS[layer.WhichOneof("layer")](context, layer, *inputs)
     implied = any(x.tensor.known_shape is not None and x.rank > x.tensor.rank for x in inputs)
     rank = max((x.rank for x in inputs), default=0) if implied else 0
     return [x if isinstance(x, Array) else Array(x, max(rank, exactly(x).rank)) for x in results]
-
-
-def _of_an_axis(context: Any, x: Tensor | Array) -> Tensor | Array:
-    """Return a result, one without axes as one of length 1: a NeuralNetwork's scalars are arrays of one number."""
-    tensor = x.tensor if isinstance(x, Array) else x
-    if tensor.known_shape != () or (isinstance(x, Array) and x.rank):
-        return x
-    single = context.graph.reshape(tensor, 1)
-    return exactly(single) if isinstance(x, Array) else single

@@ -26,9 +26,8 @@ def shape(graph: Graph, x: Tensor) -> Tensor:
 
 @operation
 def concat(graph: Graph, values: list[Tensor], axis: int, interleave: bool = False) -> Tensor:
-    """The tensors one after the other along an axis; interleaved, their slices in turn. Numbers make a vector."""
-    if values[0].rank == 0:
-        return graph.node("Concat", *(graph.reshape(value, 1) for value in values), axis=0)
+    """The tensors one after the other along an axis; interleaved, their slices in turn. Numbers count as vectors."""
+    values = [value if value.rank else graph.reshape(value, 1) for value in values]
     if not interleave:
         return graph.node("Concat", *values, axis=axis)
     axis %= values[0].rank
