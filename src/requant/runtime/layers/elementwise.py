@@ -123,6 +123,8 @@ def add(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
 @layer("multiply")
 def multiply(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
     """A product, or the product of one tensor and a number."""
+    if len(inputs) == 2:
+        return [binary.mul(context.graph, inputs[0].tensor, inputs[1].tensor)]
     return [_combined(context, "Mul", inputs, layer.multiply.alpha)]
 
 
