@@ -67,6 +67,13 @@ def test_what_can_not_be_read_is_told(given, message):
         read_inputs(given, [ARRAY, NUMBER])
 
 
+@pytest.mark.parametrize(("name", "content"), [("empty.npy", b""), ("cut.npz", b"PK\x03\x04"), ("text.npy", b"text")])
+def test_a_damaged_file_of_arrays_is_told(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RequantError, match=f"{name} can't be read as an array"):
+        read_inputs([f"x={tmp_path / name}"], [ARRAY])
+
+
 def test_outputs_in_words():
     outputs = {
         "picture": Image.new("RGB", (6, 4)),

@@ -26,6 +26,7 @@ PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 SYNTHETIC_SAMPLES = 8
 SYNTHETIC_SEED = 20180604
 LABELS = "labels"
+UNREADABLE_ARRAYS = (OSError, ValueError, EOFError, zipfile.BadZipFile)  # what numpy raises for a file of arrays
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE_ARRAYS as error:
         raise RequantError(f"{path} can't be read as an .npz file of arrays: {error}.") from error
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from requant.errors import RequantError
-from requant.evaluate.data import fitted, read_picture
+from requant.evaluate.data import UNREADABLE_ARRAYS, fitted, read_picture
 from requant.records import write_whole
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _example(feature: Feature) -> str:
 def _read_array(path: Path, name: str) -> NDArray[Any]:
     try:
         loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except UNREADABLE_ARRAYS as error:
         raise RequantError(f"{path} can't be read as an array: {error}.") from error
     if isinstance(loaded, np.ndarray):
         return loaded

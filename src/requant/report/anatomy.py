@@ -14,8 +14,7 @@ from requant.coreml.model import Model
 from requant.coreml.network import network_of, walk_layers
 from requant.coreml.program import all_operations, functions, is_constant
 from requant.coreml.weights import StoredWeight, bits_per_weight
-
-_PIPELINES = frozenset({"pipeline", "pipelineClassifier", "pipelineRegressor"})
+from requant.runtime.pipeline import PIPELINES, stages_of
 
 
 def describe(model: Model, size: int, tensors: bool = False) -> str:
@@ -64,15 +63,13 @@ def _shape(state: Any) -> str:
 
 def _contents(model: Model, tensors: bool) -> Iterator[str]:
     body = model.spec.WhichOneof("Type")
-    if body in _PIPELINES:
-        pipeline = getattr(model.spec, body)
-        stages = (pipeline if body == "pipeline" else pipeline.pipeline).models
-        yield f"  {len(stages)} models one after the other: " + ", ".join(stage.WhichOneof("Type") for stage in stages)
-        for stage in stages:
-            if stage.WhichOneof("Type") in KINDS or stage.WhichOneof("Type") in _PIPELINES:
-                part = Model(stage, model.files, model.path)
-                yield f"  in the {stage.WhichOneof('Type')}:"
-                yield from (f"  {line}" for line in _contents(part, tensors))
+    if body in PIPELINES:
+        stages = [(stage.spec.WhichOneof("Type"), stage) for _, stage in stages_of(model)]
+        yield f"  {len(stages)} models one after the other: " + ", ".join(kind for kind, _ in stages)
+        for kind, stage in stages:
+            if kind in KINDS or kind in PIPELINES:
+                yield f"  in the {kind}:"
+                yield from (f"  {line}" for line in _contents(stage, tensors))
         return
     if body not in KINDS:
         yield "  no weights to quantize"

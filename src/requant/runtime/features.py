@@ -175,6 +175,12 @@ def array_to_tensor(value: Any, feature: Feature, sequence_axes: bool = False) -
     return array.astype(wanted)
 
 
+def array_as_declared(array: NDArray[Any], feature: Feature) -> NDArray[Any]:
+    """Return an array in the element type of the output that it is for, and in its shape if that is fixed."""
+    fixed = feature.shape and not (feature.sizes or feature.bounds) and array.size == int(np.prod(feature.shape))
+    return array.astype(feature.dtype).reshape(feature.shape if fixed else array.shape)
+
+
 def _as_core_ml_says(feature: Feature, shape: tuple[int, ...]) -> str:
     """Return what Core ML says of a shape that is not allowed, for those who search for its message."""
     if feature.sizes:

@@ -29,6 +29,7 @@ _TYPES = {
 }  # fmt: skip
 _NAMES = {number: name for name, number in _TYPES.items()}
 _SMALL = 64  # elements: constants up to this size are shared, and their values are followed through the graph
+_COMPUTED = {"float32", "int32", "int64", "bool"}  # what constants are followed in
 _OUTSIDE = 16384  # bytes: constants from this size on are kept beside the graph, which spares copies of them
 _FOLDED = {
     "Abs", "Add", "And", "Cast", "Concat", "Div", "Equal", "Gather", "Less", "Max", "Min", "Mul", "Neg", "Not", "Or",
@@ -188,8 +189,12 @@ class Graph:
         return [Tensor(name, dtype, shape) for name, (dtype, shape) in zip(names, types, strict=True)]
 
     def cast(self, x: Tensor, dtype: str) -> Tensor:
-        """Return a tensor in another element type; the same tensor where it has that type."""
-        return x if x.dtype == dtype else self.node("Cast", x, to=_TYPES[dtype])
+        """Return a tensor in another element type: itself where it has that, a constant where it is a small one."""
+        if x.dtype == dtype:
+            return x
+        if x.value is not None and x.value.size <= _SMALL and dtype in _COMPUTED:
+            return self.root.add_constant(x.value.astype(dtype))
+        return self.node("Cast", x, to=_TYPES[dtype])
 
     def round_to(self, x: Tensor, dtype: str) -> Tensor:
         """Return a tensor whose elements took the values that `dtype` can hold, in the element type that it has."""

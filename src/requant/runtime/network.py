@@ -23,7 +23,8 @@ from requant.errors import RequantError
 from requant.runtime.graph import Graph, Shape, Tensor
 from requant.runtime.layers import LAYERS, Array, Context, translate_layer
 from requant.runtime.layers.context import exactly
-from requant.runtime.translation import MALFORMED, GraphInput, Translation
+from requant.runtime.refusal import naming
+from requant.runtime.translation import GraphInput, Translation
 
 EXACT_ARRAYS = 1
 RANK4_IMAGES = 1
@@ -114,7 +115,8 @@ class _Translator:
 
     def _layer(self, layer: Any) -> None:
         kind = layer.WhichOneof("layer")
-        try:
+        part = f"the layer {layer.name!r} of type {kind}"
+        with naming(self.model.path, part):
             if kind in _HOLDING:
                 getattr(self, f"_{kind}")(layer)
                 return
@@ -123,21 +125,9 @@ class _Translator:
             if kind not in LAYERS:
                 raise RequantError("requant can't run this type yet")
             results = translate_layer(self.context, layer, [self._array(name) for name in layer.input])
-        except RequantError as error:
-            if str(self.model.path) in str(error):
-                raise
-            message = f"{self.model.path}: the layer {layer.name!r} of type {kind} can't be run: {error}"
-            raise RequantError(message) from error
-        except MALFORMED as error:
-            message = (
-                f"{self.model.path}: the layer {layer.name!r} of type {kind} can't be run: its parts do not fit each"
-            )
-            raise RequantError(f"{message} other ({error}).") from error
         if len(results) != len(layer.output):
-            raise RequantError(
-                f"{self.model.path}: the layer {layer.name!r} of type {kind} makes {len(results)} arrays, but names "
-                f"{len(layer.output)}."
-            )
+            made, named = len(results), len(layer.output)
+            raise RequantError(f"{self.model.path}: {part} makes {made} arrays, but names {named}.")
         self.context.arrays.update(zip(layer.output, results, strict=True))
         self.ranks.update((name, x.rank) for name, x in zip(layer.output, results, strict=True))
 

@@ -13,7 +13,15 @@ from requant.coreml.description import Feature, inputs_of, outputs_of, predicted
 from requant.coreml.kind import Kind
 from requant.coreml.model import Model
 from requant.errors import RequantError
-from requant.runtime.features import Inputs, Outputs, array_to_tensor, require_inputs, tensor_to_picture, to_tensor
+from requant.runtime.features import (
+    Inputs,
+    Outputs,
+    array_as_declared,
+    array_to_tensor,
+    require_inputs,
+    tensor_to_picture,
+    to_tensor,
+)
 from requant.runtime.network import translate_network
 from requant.runtime.program import translate_program
 from requant.runtime.translation import ComputePrecision, GraphInput, Translation
@@ -39,7 +47,7 @@ class State:
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Start with these arrays, by the names of the model's states."""
-        self._arrays = dict(arrays)
+        self._arrays = dict(arrays)  # a runner replaces them by its results, and changes none of them
 
     @property
     def names(self) -> list[str]:
@@ -52,9 +60,21 @@ class State:
         Raises:
             RequantError: if there is no such state.
         """
+        return self.held(name).copy()
+
+    def held(self, name: str) -> NDArray[Any]:
+        """Return the array of a state itself, which is not to be changed.
+
+        Raises:
+            RequantError: if there is no such state.
+        """
         if name not in self._arrays:
             raise RequantError(f"there is no state {name!r}; the model has {', '.join(self._arrays)}.")
-        return self._arrays[name].copy()
+        return self._arrays[name]
+
+    def replace(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take arrays that a prediction made for the states, as they are."""
+        self._arrays.update(arrays)
 
     def write_state(self, name: str, value: NDArray[Any]) -> None:
         """Replace the array of a state.
@@ -62,7 +82,7 @@ class State:
         Raises:
             RequantError: if there is no such state, or it has another shape.
         """
-        held = self.read_state(name)
+        held = self.held(name)
         if held.shape != np.shape(value):
             raise RequantError(f"the state {name!r} has the shape {held.shape}, not {np.shape(value)}.")
         self._arrays[name] = np.array(value, held.dtype)
@@ -108,14 +128,14 @@ class OnnxRunner:
         }
         if self._translation.states and state is None:
             raise RequantError("the model has states: give predict the state that make_state returns.")
-        feeds |= {name: state.read_state(name) for name in self._translation.states} if state else {}
+        feeds |= {name: state.held(name) for name in self._translation.states} if state else {}
         try:
             results = self._session.run(None, feeds)
         except Exception as error:  # ONNX Runtime has no common class for its errors
             raise RequantError(f"the model could not be run. ONNX Runtime says: {error}") from error
         tensors = dict(zip(self._translation.results, results, strict=True))
-        for name in self._translation.states if state else ():
-            state.write_state(name, tensors[name]) if state else None
+        if state:
+            state.replace({name: tensors[name] for name in self._translation.states})
         return self._in_features(tensors, self._leading_sizes(inputs))
 
     def _leading_sizes(self, inputs: Inputs) -> tuple[int, int]:
@@ -192,7 +212,5 @@ def _in_feature(tensor: NDArray[Any], feature: Feature) -> Any:
     if feature.type == "picture":
         return tensor_to_picture(tensor, feature)
     if feature.type == "array":
-        declared = feature.shape if feature.shape and not (feature.sizes or feature.bounds) else ()
-        shape = declared if declared and int(np.prod(declared)) == tensor.size else tensor.shape
-        return np.atleast_1d(tensor.astype(feature.dtype).reshape(shape))  # Core ML has no arrays without axes
+        return np.atleast_1d(array_as_declared(tensor, feature))  # Core ML has no arrays without axes
     return tensor.reshape(-1)[0].item()

@@ -29,7 +29,8 @@ from requant.coreml.program import (
 from requant.errors import RequantError
 from requant.runtime.graph import Graph, Shape, Tensor, computed_in
 from requant.runtime.operations import OPERATIONS, Operation
-from requant.runtime.translation import MALFORMED, ComputePrecision, GraphInput, Translation
+from requant.runtime.refusal import naming
+from requant.runtime.translation import ComputePrecision, GraphInput, Translation
 
 MAIN = "main"
 
@@ -99,17 +100,8 @@ class _Translator:
         """Add the operations of a block to the graph and return the block's results."""
         for operation in block.operations:
             if not is_constant(operation):
-                try:
+                with naming(self.model.path, _part(operation)):
                     self._operation(operation)
-                except RequantError as error:
-                    if str(self.model.path) in str(error):
-                        raise
-                    raise RequantError(f"{_place(self.model, operation)} can't be run: {error}") from error
-                except MALFORMED as error:
-                    message = (
-                        f"{_place(self.model, operation)} can't be run: its parts do not fit each other ({error})."
-                    )
-                    raise RequantError(message) from error
         return [self._named(name) for name in block.outputs if self._is_tensor(name)]
 
     def _is_tensor(self, name: str) -> bool:
@@ -139,12 +131,11 @@ class _Translator:
         return Translation(*self.graph.finished(), inputs, names, scores, self.labels, states=states)
 
     def _operation(self, operation: Any) -> None:
-        special = getattr(self, f"_{operation.type}", None)
-        if special and operation.type in _SPECIAL:
-            special(operation)
+        if operation.type in _SPECIAL:
+            getattr(self, f"_{operation.type}")(operation)
             return
         if operation.type not in OPERATIONS:
-            raise RequantError(f"{_place(self.model, operation)} has no translation: requant can't run it yet.")
+            raise RequantError(f"{self.model.path}: {_part(operation)} has no translation: requant can't run it yet.")
         translator = OPERATIONS[operation.type]
         results = translator.translate(self.graph, self._parameters(operation, translator))
         self._keep(operation, results)
@@ -286,12 +277,12 @@ class _Translator:
 _SPECIAL = frozenset({"classify", "read_state", "write_state", "cond", "while_loop"})
 
 
-def _place(model: Model, operation: Any) -> str:
+def _part(operation: Any) -> str:
     if operation.outputs:
         name = operation_name(operation)
     else:
         name = operation.attributes["name"].immediateValue.tensor.strings.values[0]
-    return f"{model.path}: the operation {name!r} of type {operation.type}"
+    return f"the operation {name!r} of type {operation.type}"
 
 
 def _written_states(*blocks: Any) -> list[str]:

@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 ComputePrecision = Literal["float32", "float16"]
 ComputeUnits = Literal["all", "cpu", "cpu-and-gpu", "cpu-and-neural-engine"]
 
-# What a translation meets in a model that contradicts itself: a parameter that is missing, of another type or size.
-MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
-
 
 @dataclass(frozen=True)
 class GraphInput:

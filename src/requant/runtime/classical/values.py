@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from requant.coreml.description import Feature
 from requant.coreml.model import Model
 from requant.errors import RequantError
-from requant.runtime.features import Inputs, array_to_tensor
+from requant.runtime.features import Inputs, array_as_declared, array_to_tensor
 
 _NUMERIC = ("array", "number", "integer")
 
@@ -80,9 +80,7 @@ def declared_value(value: Any, feature: Feature) -> Any:
         RequantError: if the output is an integer and the value is not, or the sizes do not fit.
     """
     if feature.type == "array":
-        array = np.asarray(value).astype(feature.dtype)
-        fixed = feature.shape and not (feature.sizes or feature.bounds)
-        return array.reshape(feature.shape) if fixed and array.size == int(np.prod(feature.shape)) else array
+        return array_as_declared(np.asarray(value), feature)
     if feature.type in ("number", "integer"):
         flat = np.asarray(value).reshape(-1)
         if flat.size != 1:

@@ -60,8 +60,7 @@ class Context:
         Raises:
             RequantError: if the network sees fewer than three axes.
         """
-        if x.rank < 3:
-            raise RequantError(f"it needs the axes channel, height and width, but gets an input of {x.rank} axes")
+        require_features(x)
         if x.tensor.rank == 4:
             return x.tensor
         if x.tensor.rank < 4:
@@ -79,18 +78,11 @@ class Context:
 
     def whole_numbers(self, x: Array) -> Tensor:
         """Return the numbers of an array, which are sizes, places or axes, as one-dimensional int64."""
-        if x.tensor.value is not None:
-            return self.graph.constant(x.tensor.value.reshape(-1).astype(np.int64))
-        return self.graph.cast(self.graph.reshape(x.tensor, -1), "int64")
+        return self.graph.reshape(self.graph.cast(x.tensor, "int64"), -1)
 
     def indices(self, x: Array) -> Tensor:
         """Return an array of whole numbers, with all axes that the network sees, as int64."""
-        tensor = self.full(x)
-        return (
-            self.graph.constant(tensor.value.astype(np.int64))
-            if tensor.value is not None
-            else (self.graph.cast(tensor, "int64"))
-        )
+        return self.full(Array(self.graph.cast(x.tensor, "int64"), x.rank))
 
     def of_shape(self, x: Tensor, shape: Tensor) -> Tensor:
         """Return a tensor that was brought to a shape, with as many axes as that has numbers."""
@@ -105,6 +97,16 @@ class Context:
             self.graph.node("Unsqueeze", x.tensor, self.graph.integers(*axes)) if axes else x.tensor
             for x, axes in zip(inputs, missing, strict=True)
         ]
+
+
+def require_features(x: Array) -> None:
+    """Make sure that an array has the axes channel, height and width.
+
+    Raises:
+        RequantError: if the network sees fewer than three axes.
+    """
+    if x.rank < 3:
+        raise RequantError(f"it needs the axes channel, height and width, but gets an input of {x.rank} axes")
 
 
 def weights(params: Any, shape: tuple[int, ...], axis: int | None = 0) -> NDArray[np.float32]:

@@ -117,22 +117,20 @@ def logical_not(context: Context, layer: Any, x: Array) -> list[Tensor]:
 @layer("add")
 def add(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
     """A sum, or the sum of one tensor and a number."""
-    return [_combined(context, "Add", inputs, layer.add.alpha)]
+    return [_combined(context, binary.add, inputs, layer.add.alpha)]
 
 
 @layer("multiply")
 def multiply(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
     """A product, or the product of one tensor and a number."""
-    if len(inputs) == 2:
-        return [binary.mul(context.graph, inputs[0].tensor, inputs[1].tensor)]
-    return [_combined(context, "Mul", inputs, layer.multiply.alpha)]
+    return [_combined(context, binary.mul, inputs, layer.multiply.alpha)]
 
 
 @layer("average")
 def average(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
     """The mean of the tensors."""
     del layer
-    total = _combined(context, "Add", inputs)
+    total = _combined(context, binary.add, inputs)
     return [context.graph.node("Div", total, context.graph.scalar(len(inputs)))]
 
 
@@ -140,21 +138,21 @@ def average(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
 def maximum(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
     """The greatest of the tensors' numbers."""
     del layer
-    return [_combined(context, "Max", inputs)]
+    return [_combined(context, binary.maximum, inputs)]
 
 
 @layer("min")
 def minimum(context: Context, layer: Any, *inputs: Array) -> list[Tensor]:
     """The least of the tensors' numbers."""
     del layer
-    return [_combined(context, "Min", inputs)]
+    return [_combined(context, binary.minimum, inputs)]
 
 
-def _combined(context: Context, kind: str, inputs: tuple[Array, ...], alone: float | None = None) -> Tensor:
+def _combined(context: Context, function: Function, inputs: tuple[Array, ...], alone: float | None = None) -> Tensor:
     """Return all tensors combined; one alone is combined with a number, if that is given."""
     graph, result = context.graph, inputs[0].tensor
     if len(inputs) == 1 and alone is not None:
-        return graph.node(kind, result, graph.scalar(alone))
+        return function(graph, result, graph.scalar(alone))
     for other in inputs[1:]:
-        result = graph.node(kind, result, other.tensor)
+        result = function(graph, result, other.tensor)
     return result

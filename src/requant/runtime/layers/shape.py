@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from requant.errors import RequantError
 from requant.runtime.graph import Tensor
-from requant.runtime.layers.context import Array, Context, exactly, unsupported
+from requant.runtime.layers.context import Array, Context, exactly, require_features, unsupported
 from requant.runtime.layers.registry import layer
 from requant.runtime.operations import tensor_transformation as mil
 from requant.runtime.operations.tensor_operation import flatten2d
@@ -62,8 +60,7 @@ def _permuted(x: Tensor, order: tuple[int, ...]) -> list[int]:
 
 def _with_features(context: Context, x: Array) -> Tensor:
     """Return a tensor that has the axes channel, height and width."""
-    if x.rank < _FEATURE_AXES:
-        raise RequantError(f"it needs the axes channel, height and width, but gets an input of {x.rank} axes")
+    require_features(x)
     return x.tensor if x.tensor.rank >= _FEATURE_AXES else context.full(x)
 
 
@@ -185,10 +182,7 @@ def flatten_to_2d(context: Context, layer: Any, x: Array) -> list[Array]:
 def get_shape(context: Context, layer: Any, x: Array) -> list[Array]:
     """The sizes of the axes."""
     del layer
-    tensor = context.full(x)
-    if tensor.is_static:
-        return [exactly(context.graph.constant(np.array(tensor.shape, np.float32)))]
-    return [exactly(context.graph.cast(context.graph.shape_of(tensor), "float32"))]
+    return [exactly(context.graph.cast(context.graph.shape_of(context.full(x)), "float32"))]
 
 
 @layer("broadcastToStatic")

@@ -28,10 +28,8 @@ def avg_pool(
 
     What `ceil_mode` adds beyond the borders never counts.
     """
-    steps = list(strides or [1] * len(kernel_sizes))
-    around = borders(graph, x, pad_type, pad, kernel_sizes, steps)
-    extra = beyond(graph, x, around, kernel_sizes, steps, padded_at_all=False) if ceil_mode else []
-    return average(graph, x, Windows(kernel_sizes, steps, around, extra), exclude_padding_from_average)
+    windows = _windows(graph, x, kernel_sizes, strides, pad_type, pad, ceil_mode)
+    return average(graph, x, windows, exclude_padding_from_average)
 
 
 @operation
@@ -45,10 +43,8 @@ def l2_pool(
     ceil_mode: bool = False,
 ) -> Tensor:
     """The square root of the sum of squares of each window."""
-    steps = list(strides or [1] * len(kernel_sizes))
-    around = borders(graph, x, pad_type, pad, kernel_sizes, steps)
-    extra = beyond(graph, x, around, kernel_sizes, steps, padded_at_all=False) if ceil_mode else []
-    return root_of_squares(graph, x, Windows(kernel_sizes, steps, around, extra))
+    windows = _windows(graph, x, kernel_sizes, strides, pad_type, pad, ceil_mode)
+    return root_of_squares(graph, x, windows)
 
 
 @operation
@@ -62,10 +58,8 @@ def max_pool(
     ceil_mode: bool = False,
 ) -> Tensor:
     """The greatest number of each window, in which borders count as -infinity."""
-    steps = list(strides or [1] * len(kernel_sizes))
-    around = borders(graph, x, pad_type, pad, kernel_sizes, steps)
-    extra = beyond(graph, x, around, kernel_sizes, steps, padded_at_all=False) if ceil_mode else []
-    return greatest(graph, x, Windows(kernel_sizes, steps, around, extra))
+    windows = _windows(graph, x, kernel_sizes, strides, pad_type, pad, ceil_mode)
+    return greatest(graph, x, windows)
 
 
 @dataclass(frozen=True)
@@ -87,6 +81,21 @@ class Windows:
     def whole(self, graph: Graph) -> Borders:
         """Return the borders with what comes after them."""
         return self.around.extended(graph, self.extra) if self.extra else self.around
+
+
+def _windows(
+    graph: Graph,
+    x: Tensor,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...] | None,
+    pad_type: str,
+    pad: tuple[int, ...] | None,
+    ceil_mode: bool,
+) -> Windows:
+    steps = list(strides or [1] * len(kernel))
+    around = borders(graph, x, pad_type, pad, kernel, steps)
+    extra = beyond(graph, x, around, kernel, steps, padded_at_all=False) if ceil_mode else []
+    return Windows(kernel, steps, around, extra)
 
 
 def greatest(graph: Graph, x: Tensor, windows: Windows) -> Tensor:
