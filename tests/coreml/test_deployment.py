@@ -53,6 +53,13 @@ def test_a_network_needs_what_its_weights_need(bits, ios):
     assert oldest_system(model).ios == ios
 
 
+def test_signed_weights_of_dynamic_layers_need_ios_14():
+    model = network(lambda b: add_inner_product(b, numbers(4, 5)), {"x": (5,)}, exact=True)
+    quantization_utils.activate_int8_int8_matrix_multiplications(model.spec)
+    model.spec.specificationVersion = 1
+    assert oldest_system(model).ios == "14"
+
+
 def test_what_a_model_declares_is_the_least():
     model = inner_product()
     model.spec.specificationVersion = 5

@@ -3,7 +3,7 @@ import zipfile
 import pytest
 from coremltools.proto import Model_pb2
 
-from requant.coreml.kind import Kind, kind_of_body, read_kind
+from requant.coreml.kind import Kind, kind_of_bodies, read_kind
 from requant.coreml.model import package_members, save, unpack_package
 from requant.errors import RequantError
 
@@ -78,5 +78,5 @@ def test_a_damaged_zip_is_refused(tmp_path):
 
 
 def test_the_suffix_follows_from_the_kind(tmp_path):
-    assert kind_of_body("neuralNetworkClassifier", tmp_path).suffix == ".mlmodel"
-    assert kind_of_body("mlProgram", tmp_path).suffix == ".mlpackage.zip"
+    assert kind_of_bodies(["neuralNetworkClassifier"], tmp_path).suffix == ".mlmodel"
+    assert kind_of_bodies(["mlProgram"], tmp_path).suffix == ".mlpackage.zip"

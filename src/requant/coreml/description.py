@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from requant.coreml.kind import Kind
 from requant.coreml.model import Model
 from requant.coreml.network import network_of
 
@@ -148,7 +147,7 @@ def _range(sizes: Any) -> tuple[int, int]:
 
 def class_labels(model: Model) -> list[str] | list[int]:
     """Return a NeuralNetwork classifier's labels in the order of its scores; empty for any other model."""
-    if model.kind is not Kind.NEURAL_NETWORK or model.spec.WhichOneof("Type") != "neuralNetworkClassifier":
+    if model.spec.WhichOneof("Type") != "neuralNetworkClassifier":
         return []
     network = network_of(model.spec)
     kind = network.WhichOneof("ClassLabels")

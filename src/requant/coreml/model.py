@@ -22,8 +22,9 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from requant.coreml.kind import PACKAGE_MODEL, Kind, kind_of_body
+from requant.coreml.kind import PACKAGE_MODEL, Kind, kind_of_bodies
 from requant.coreml.messages import Model_pb2
+from requant.coreml.pipeline import walk_specs
 from requant.errors import RequantError
 from requant.records import write_whole
 
@@ -48,12 +49,12 @@ class Model:
 
     @property
     def kind(self) -> Kind:
-        """NeuralNetwork or ML Program.
+        """NeuralNetwork or ML Program; of a pipeline, what the models that can be quantized in it are.
 
         Raises:
-            RequantError: if the model is neither.
+            RequantError: if there is nothing to quantize in the model, or a pipeline has both.
         """
-        return kind_of_body(self.spec.WhichOneof("Type") or "none", self.path)
+        return kind_of_bodies([spec.WhichOneof("Type") or "none" for spec in walk_specs(self.spec)], self.path)
 
     @property
     def weight_file(self) -> bytes:

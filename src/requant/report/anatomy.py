@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from requant.coreml.deployment import oldest_system, system_of
+from requant.coreml.deployment import oldest_system
 from requant.coreml.description import Feature, inputs_of, outputs_of
 from requant.coreml.inventory import stored_weights
-from requant.coreml.kind import KINDS
+from requant.coreml.kind import KINDS, PIPELINES
 from requant.coreml.model import Model
 from requant.coreml.network import network_of, walk_layers
+from requant.coreml.pipeline import stages_of
 from requant.coreml.program import all_operations, functions, is_constant
 from requant.coreml.weights import StoredWeight, bits_per_weight
-from requant.runtime.pipeline import PIPELINES, stages_of
 
 
 def describe(model: Model, size: int, tensors: bool = False) -> str:
@@ -41,8 +41,7 @@ def _title(model: Model) -> str:
 
 
 def _system(model: Model) -> str:
-    has_weights = model.spec.WhichOneof("Type") in KINDS
-    system = oldest_system(model) if has_weights else system_of(model.spec.specificationVersion)
+    system = oldest_system(model)
     return f"iOS {system.ios} and macOS {system.macos} or newer"
 
 

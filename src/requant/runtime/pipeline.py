@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from requant.coreml.description import Feature, inputs_of, outputs_of
+from requant.coreml.kind import PIPELINES
 from requant.coreml.model import Model
+from requant.coreml.pipeline import stages_of
 from requant.errors import RequantError
 from requant.runtime.features import Inputs, Outputs, require_inputs
 
-PIPELINES = frozenset({"pipeline", "pipelineClassifier", "pipelineRegressor"})
+__all__ = ["PIPELINES", "PipelineRunner", "stages_of"]
 
 
 class Stage(Protocol):
@@ -26,21 +28,6 @@ class Stage(Protocol):
     def make_state(self) -> Any:
         """Return the state before the first prediction."""
         ...
-
-
-def stages_of(model: Model) -> list[tuple[str, Model]]:
-    """Return the models of a pipeline with their names; they share the files of its package.
-
-    Raises:
-        RequantError: if there are none, or they have not one name each.
-    """
-    body = model.spec.WhichOneof("Type")
-    pipeline = getattr(model.spec, body)
-    pipeline = pipeline if body == "pipeline" else pipeline.pipeline
-    specs, names = pipeline.models, list(pipeline.names) or [f"model{i}" for i in range(len(pipeline.models))]
-    if not specs or len(names) != len(specs):
-        raise RequantError(f"{model.path} is a damaged pipeline: it has {len(specs)} models and {len(names)} names.")
-    return [(name, Model(spec, model.files, model.path)) for name, spec in zip(names, specs, strict=True)]
 
 
 class PipelineRunner:
