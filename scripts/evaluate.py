@@ -13,5 +13,6 @@ with reported(snakemake.log[0]):
         read_record(Path(snakemake.input.original))["bytes"],
         load_outputs(Path(snakemake.input.outputs)),
         load_outputs(Path(snakemake.input.reference)),
+        read_record(Path(snakemake.input.raised[0])) if snakemake.input.raised else None,
     )
     write_record(Path(snakemake.output[0]), figures)

@@ -4,6 +4,7 @@ from requant.errors import reported
 
 with reported(snakemake.log[0]):
     from requant.quantize.scheme import Scheme
+    from requant.quantize.selection import Selection
     from requant.quantize.variant import make_variant
     from requant.records import write_record
 
@@ -12,5 +13,6 @@ with reported(snakemake.log[0]):
         Scheme.parse(snakemake.params.scheme),
         Path(snakemake.output.model),
         snakemake.params.custom or None,
+        Selection.of(snakemake.params.selection),
     )
     write_record(Path(snakemake.output.audit), audit)

@@ -73,7 +73,7 @@ def test_describe_a_network(originals, capsys):
 
 
 def test_describe_a_variant(some_weights, tmp_path, capsys):
-    save(quantize(some_weights, Scheme("kmeans", 4)), tmp_path / "v.mlpackage.zip")
+    save(quantize(some_weights, Scheme.of("kmeans", 4)), tmp_path / "v.mlpackage.zip")
     assert main(["describe", "--tensors", str(tmp_path / "v.mlpackage.zip")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{tmp_path / 'v.mlpackage.zip'}: ML Program, 0.02 MB, iOS 16 and macOS 13 or newer"

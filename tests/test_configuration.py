@@ -7,6 +7,7 @@ from requant.configuration import read_models, require_unique_keys, require_vali
 from requant.coreml.kind import Kind
 from requant.errors import RequantError
 from requant.quantize.scheme import SCHEMES
+from requant.quantize.selection import Rule, Selection
 
 REPOSITORY = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
@@ -34,7 +35,8 @@ def test_the_shipped_configuration_is_valid():
 
 def test_without_modes_a_model_gets_all_that_its_kind_can_store():
     schemes = read(mine={"original": PROGRAM})["mine"].schemes
-    wanted = {(m, b) for m, bits in SCHEMES[Kind.ML_PROGRAM].items() for b in bits if m != "custom_lut"}
+    left_out = ("custom_lut", "unique")
+    wanted = {(m, b) for m, bits in SCHEMES[Kind.ML_PROGRAM].items() for b in bits if m not in left_out}
     assert {(scheme.mode, scheme.bits) for scheme in schemes} == wanted
 
 
@@ -51,6 +53,33 @@ def test_all_stands_for_the_bits_of_the_kind_and_lists_are_ordered():
     )
     assert [s.bits for s in models["network"].schemes] == [16, 8, 7, 6, 5, 4, 3, 2, 1, 8, 2]
     assert [s.bits for s in models["program"].schemes] == [16, 8, 4]
+
+
+def test_schemes_are_named_instead_of_modes_or_besides_them():
+    alone = read(mine={"original": PROGRAM, "schemes": ["kmeans_4_group16", "prune_50"]})["mine"]
+    assert [str(scheme) for scheme in alone.schemes] == ["kmeans_4_group16", "prune_50"]
+    both = read(mine={"original": PROGRAM, "modes": {"kmeans": [8]}, "schemes": ["kmeans_4_group16", "kmeans_8"]})[
+        "mine"
+    ]
+    assert [str(scheme) for scheme in both.schemes] == ["kmeans_8", "kmeans_4_group16"]
+
+
+def test_all_leaves_out_what_the_deployment_target_can_not_run():
+    names = [str(s) for s in read(mine={"original": PROGRAM, "deployment_target": "macOS13"})["mine"].schemes]
+    assert "linear_8" in names
+    assert not {"linear_4", "kmeans_3", "linear_symmetric_4"} & set(names)
+    assert read(mine={"original": PROGRAM, "deployment_target": "iOS15"})["mine"].schemes == ()
+
+
+def test_the_table_of_tensors_is_read():
+    entry = {
+        "original": PROGRAM, "tensors": [{"store": 8, "type": "conv"}, {"store": "untouched", "schemes": ["kmeans*"]}],
+        "weight_threshold": 100, "unstorable": "float16",
+    }  # fmt: skip
+    selection = read(mine=entry)["mine"].selection
+    assert selection == Selection(
+        (Rule("8", type="conv"), Rule("untouched", schemes=("kmeans*",))), weight_threshold=100, unstorable="float16"
+    )
 
 
 def test_a_package_has_all_its_files_as_locked_files():
@@ -77,7 +106,47 @@ def test_a_package_has_all_its_files_as_locked_files():
         ({"report": {"original": NETWORK}}, "this name is taken"),
         ({"Mine": {"original": NETWORK}, "mine": {"original": NETWORK}}, "do not tell upper from lower case"),
         ({"mine": {"original": PROGRAM, "modes": {"linear": [7]}}}, "ML Program has no linear at 7 bits"),
-        ({"mine": {"original": PROGRAM, "modes": {"linear_symmetric": "all"}}}, "has no mode linear_symmetric"),
+        ({"mine": {"original": NETWORK, "modes": {"linear_symmetric": [4]}}}, "has no linear_symmetric at 4 bits"),
+        (
+            {"mine": {"original": NETWORK, "schemes": ["kmeans_4_group16"]}},
+            "mine: .*can't store kmeans_4_group16",
+        ),
+        ({"mine": {"original": PROGRAM, "schemes": ["kmeans_5"]}}, "ML Program has no kmeans at 5 bits"),
+        ({"mine": {"original": PROGRAM, "schemes": ["kmeans"]}}, "'kmeans' is not the name of a scheme"),
+        ({"mine": {"original": PROGRAM, "schemes": []}}, "models.mine.schemes"),
+        ({"mine": {"original": PROGRAM, "schemes": ["custom_lut_4"]}}, "wants a function of yours"),
+        (
+            {"mine": {"original": PROGRAM, "tensors": [{"name": "a"}]}},
+            "tensors.0: the key 'store' is missing",
+        ),
+        (
+            {"mine": {"original": PROGRAM, "tensors": [{"store": "little"}]}},
+            "rule 1 of .*'little' is not",
+        ),
+        (
+            {"mine": {"original": PROGRAM, "tensors": [{"store": 8, "layer": "a"}]}},
+            "unknown key 'layer'; known",
+        ),
+        ({"mine": {"original": PROGRAM, "unstorable": "drop"}}, "models.mine.unstorable"),
+        (
+            {"mine": {"original": PROGRAM, "deployment_target": "iOS19"}},
+            "no deployment target. There are iOS11",
+        ),
+        (
+            {"mine": {"original": PROGRAM, "schemes": ["kmeans_4_group16"], "deployment_target": "iOS17"}},
+            "kmeans_4_group16 needs iOS 18, macOS 15, but deployment_target is iOS 17, macOS 14. Leave the scheme out",
+        ),
+        (
+            {
+                "mine": {
+                    "original": PROGRAM,
+                    "schemes": ["kmeans_4"],
+                    "deployment_target": "iOS16",
+                    "tensors": [{"store": "linear_4"}],
+                }
+            },
+            "kmeans_4 needs iOS 18",
+        ),
         ({"mine": {"original": NETWORK, "modes": {"custom_lut": [4]}}}, "wants a function of yours"),
         ({"mine": {"original": NETWORK, "custom_lut": "nowhere.py:f"}}, "nowhere.py, which does not exist"),
         ({"mine": {"original": NETWORK, "custom_lut": "quantiles"}}, "Write file.py:function"),
@@ -115,5 +184,10 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path):
 def test_every_key_is_explained():
     text = (REPOSITORY / "config/README.md").read_text()
     entry = SCHEMA["properties"]["models"]["additionalProperties"]["properties"]
-    for key in [*entry, *entry["targets"]["properties"], *entry["modes"]["then"]["properties"]]:
+    for key in [
+        *entry,
+        *entry["targets"]["properties"],
+        *entry["modes"]["then"]["properties"],
+        *entry["tensors"]["items"]["properties"],
+    ]:
         assert f"`{key}`" in text

@@ -7,8 +7,8 @@ workflow; here is what a schema can't say: whether files are there, what kind a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ import yaml
 
 from requant.convert import kind_of_float_model
 from requant.coreml.kind import Kind
+from requant.coreml.systems import System, system_named, system_of
 from requant.errors import RequantError
 from requant.originals import Lock, read_lock, require_locked
 from requant.quantize.custom import split_reference
-from requant.quantize.scheme import MODES, SCHEMES, Scheme, require_storable
+from requant.quantize.scheme import MODES, SCHEMES, Scheme, default_schemes, needed_version, require_storable
+from requant.quantize.selection import Selection
 
 RESERVED = {"report": "the folder of the report"}
 ALL = "all"
+SELECTION_KEYS = ("weight_threshold", "unstorable", "beyond_float16")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class ModelSettings:
         locked_digest: one digest for their locked bytes.
         data: evaluation data, None for made-up inputs.
         custom_lut: `file.py:function`, if there is one.
-        schemes: the variants wanted, by mode and from many bits to few.
+        schemes: the variants wanted, by mode and from many bits to few, then those that are named.
+        selection: which tensors take a scheme.
+        deployment_target: the oldest system that variants have to run on; None if none is set.
         targets: limits by name, empty for the default.
     """
 
@@ -50,6 +55,8 @@ class ModelSettings:
     data: Path | None
     custom_lut: str | None
     schemes: tuple[Scheme, ...]
+    selection: Selection
+    deployment_target: System | None
     targets: dict[str, float]
 
 
@@ -163,7 +170,9 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
     data = Path(entry["data"]) if entry.get("data") else None
     if data is not None and not data.exists():
         raise RequantError(f"the evaluation data {data} does not exist.")
-    return ModelSettings(
+    selection = Selection.of({"rules": entry.get("tensors", ()), **{k: entry[k] for k in SELECTION_KEYS if k in entry}})
+    target = system_named(entry["deployment_target"]) if entry.get("deployment_target") else None
+    settings = ModelSettings(
         name,
         original,
         kind,
@@ -171,27 +180,63 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
         lock.digest_of(original),
         data,
         custom_lut,
-        _schemes(entry.get("modes", ALL), kind, custom_lut),
+        (),
+        selection,
+        target,
         dict(entry.get("targets", {})),
     )
+    return replace(settings, schemes=_schemes(entry, settings))
 
 
-def _schemes(modes: Mapping[str, Any] | str, kind: Kind, custom_lut: str | None) -> tuple[Scheme, ...]:
-    """Return the schemes that the key `modes` asks for; all that the kind of model can store for the word `all`."""
-    _require_function(custom_lut, wanted=not isinstance(modes, str) and "custom_lut" in modes)
-    if isinstance(modes, str):
-        modes = {mode: ALL for mode in SCHEMES[kind] if mode != "custom_lut" or custom_lut}
-    schemes = []
+def _schemes(entry: Mapping[str, Any], settings: ModelSettings) -> tuple[Scheme, ...]:
+    """Return the schemes that the keys `modes` and `schemes` ask for; without both, all that the model can store."""
+    modes, names = entry.get("modes"), entry.get("schemes") or ()
+    named = [Scheme.parse(name) for name in names]
+    wanted = any(scheme.mode == "custom_lut" for scheme in named) or (isinstance(modes, dict) and "custom_lut" in modes)
+    _require_function(settings.custom_lut, wanted=wanted)
+    if modes == ALL or (modes is None and not named):
+        schemes = [s for s in default_schemes(settings.kind, bool(settings.custom_lut)) if _runs_on_target(s, settings)]
+    else:
+        schemes = list(_schemes_of_modes(modes or {}, settings.kind))
+    schemes += [scheme for scheme in named if scheme not in schemes]
+    for scheme in schemes:
+        require_scheme(scheme, settings)
+    return tuple(schemes)
+
+
+def _schemes_of_modes(modes: Mapping[str, Any], kind: Kind) -> Iterator[Scheme]:
     for mode in (mode for mode in MODES if mode in modes):
         bits = modes[mode]
-        if bits == ALL:
-            require_storable(Scheme(mode, SCHEMES[kind].get(mode, (8,))[0]), kind)
-            bits = SCHEMES[kind][mode]
-        for number in sorted(bits, reverse=True):
-            scheme = Scheme(mode, number)
+        for number in SCHEMES[kind][mode] if bits == ALL else sorted(bits, reverse=True):
+            scheme = Scheme.of(mode, number)
             require_storable(scheme, kind)
-            schemes.append(scheme)
-    return tuple(schemes)
+            yield scheme
+
+
+def require_scheme(scheme: Scheme, settings: ModelSettings) -> None:
+    """Make sure that a model can have a variant of a scheme.
+
+    Raises:
+        RequantError: if its kind can't store the scheme or what the table of tensors puts in its place, or the system
+            that the configuration sets as deployment target can't run it.
+    """
+    settings.selection.require_storable(scheme, settings.kind)
+    target = settings.deployment_target
+    if target and not _runs_on_target(scheme, settings):
+        needed = system_of(version_of(scheme, settings))
+        raise RequantError(
+            f"{scheme} needs {needed}, but deployment_target is {target}. Leave the scheme out, or set a newer target."
+        )
+
+
+def version_of(scheme: Scheme, settings: ModelSettings) -> int:
+    """Return the specification version that a variant needs for what it stores."""
+    return max(needed_version(each, settings.kind) for each in settings.selection.schemes(scheme))
+
+
+def _runs_on_target(scheme: Scheme, settings: ModelSettings) -> bool:
+    target = settings.deployment_target
+    return target is None or version_of(scheme, settings) <= target.spec_version
 
 
 def _require_function(custom_lut: str | None, *, wanted: bool) -> None:

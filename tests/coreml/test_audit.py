@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from requant.coreml.audit import audit, signal_to_noise
-from requant.coreml.model import load, save
+from requant.coreml.model import Model, load, save
 from requant.coreml.network import weight_fields
 from requant.errors import RequantError
 from requant.quantize.scheme import Scheme
@@ -72,11 +72,25 @@ def test_tensors_are_listed_with_what_they_store(model, tmp_path):
     decoded = quantized_values(second)["first.weights"]
     snr = 10 * np.log10(np.square(first.astype(float)).sum() / np.square(decoded.astype(float) - first).sum())
     assert tensor == {
-        "name": "first.weights", "shape": [30, 50], "form": "lookup table", "bits": 4, "bytes": 750 + 64,
-        "snr_db": pytest.approx(snr, abs=1e-3),
+        "name": "first.weights", "shape": [30, 50], "requested": "kmeans_4", "reason": "", "form": "lookup table",
+        "bits": 4, "bytes": 750 + 64, "bits_per_weight": round(8 * (750 + 64) / 1500, 4),
+        "snr_db": pytest.approx(snr, abs=1e-3), "zeros": 0,
+        "max_error": pytest.approx(float(np.abs(decoded.astype(float) - first).max())),
     }  # fmt: skip
+    assert record["untouched"] == 1
     bias = {t["name"]: t for t in record["tensors"]}["first.bias"]
     assert (bias["form"], bias["bits"], bias["snr_db"]) == ("float32", 32, None)  # nothing was changed
+    assert (bias["requested"], bias["reason"]) == ("untouched", "a bias: small, and added to every sum")
+
+
+def test_a_tensor_that_was_not_to_be_touched_and_is_not_identical_is_an_error(model):
+    variant = Model(model.copy_spec(), {}, model.path)
+    requests = {"first.weights": ("untouched", "a rule"), "first.bias": ("untouched", "a bias")}
+    assert audit(variant, model, "kmeans_4", requests)["untouched"] == 2
+    weight_fields(variant.spec)[1].params.floatValue[3] = -0.0
+    weight_fields(model.spec)[1].params.floatValue[3] = 0.0
+    with pytest.raises(RequantError, match=r"first.bias was not to be touched, but came out of kmeans_4 changed"):
+        audit(variant, model, "kmeans_4", requests)
 
 
 def quantized_values(model):
@@ -122,7 +136,7 @@ def test_a_lost_tensor_is_refused(model):
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("damage", ["shape", "number"])
 def test_a_damaged_tensor_is_refused(model, damage):
-    variant = quantize(model, Scheme("linear", 8))
+    variant = quantize(model, Scheme.of("linear", 8))
     params = variant.spec.neuralNetwork.layers[1].innerProduct
     if damage == "shape":
         params.outputChannels = 10

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from coremltools.models.neural_network.quantization_utils import _quantize_channelwise_linear
-from coremltools.optimize._utils import quantize_weight
+from coremltools.optimize._utils import compute_qparams, quantize_weight
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -23,8 +23,13 @@ def decoded(codes, axis, rank):
     return codes.codes * columns(codes.scale, axis, rank) + columns(codes.bias, axis, rank)
 
 
-def decoded_affine(codes, axis, rank):
-    return (codes.codes - columns(codes.zero_point, axis, rank)) * columns(codes.scale, axis, rank)
+def per_channel(shape, axis):
+    return tuple(size if i == axis % len(shape) else 1 for i, size in enumerate(shape))
+
+
+def decoded_affine(codes):
+    """Return the numbers of codes with a scale per channel, or one for all."""
+    return (codes.codes.astype(np.float64) - codes.zero_point) * codes.scale.astype(np.float64)
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -54,13 +59,30 @@ def test_symmetric_is_what_coremltools_computes(bits, axis):
 def test_affine_is_what_coremltools_computes(bits, axis):
     weights = numbers(6, 400)
     codes, scale, zero_point = quantize_weight(weights, (1 - axis,), bits, False, "LINEAR", np.uint8)
-    found = quantize_affine(weights, bits, axis)
+    found = quantize_affine(weights, bits, per_channel(weights.shape, axis))
     # coremltools divides in float32, so that a number within its rounding of a border can fall to the other side
     differences = np.abs(found.codes.astype(int) - codes.astype(int))
     assert differences.max() <= 1
     assert (differences > 0).mean() < 0.002
+    np.testing.assert_allclose(found.scale.reshape(-1), scale, rtol=1e-6)
+    np.testing.assert_array_equal(found.zero_point.reshape(-1), zero_point)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("mode", ["LINEAR", "LINEAR_SYMMETRIC"])
+@pytest.mark.parametrize("sizes", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 4, 0), (2, 3, 0), (1, 6, 1)])
+def test_blocks_are_what_coremltools_computes(bits, signed, mode, sizes):
+    weights = numbers(6, 12, 50)
+    data, scale, offset = compute_qparams(weights, bits, signed, mode, np.int8, sizes)
+    blocks = tuple(size // (block or size) for size, block in zip(weights.shape, sizes, strict=True))
+    found = quantize_affine(weights, bits, blocks, signed=signed, symmetric=mode == "LINEAR_SYMMETRIC")
+    assert found.codes.dtype == (np.int8 if signed else np.uint8)
+    differences = np.abs(found.codes.astype(int) - data.astype(int))
+    assert differences.max() <= 1
+    assert (differences > 0).mean() < 0.002
     np.testing.assert_allclose(found.scale, scale, rtol=1e-6)
-    np.testing.assert_array_equal(found.zero_point, zero_point)
+    np.testing.assert_array_equal(found.zero_point, np.zeros(blocks) if offset is None else offset)
 
 
 @given(TENSORS, st.sampled_from(BITS), st.integers(0, 1))
@@ -83,24 +105,34 @@ def test_symmetric_keeps_zero_and_is_off_by_half_a_step_at_most(weights, bits, a
     assert (np.abs(back - weights) <= step / 2 * (1 + 1e-5) + 1e-6 * np.abs(weights).max()).all()
 
 
-@given(TENSORS, st.sampled_from(BITS), st.integers(-1, 1), st.sampled_from([np.float16, np.float32]))
-def test_affine_keeps_zero_and_is_off_by_one_step_at_most(weights, bits, axis, dtype):
+@given(
+    TENSORS, st.sampled_from([8, 4]), st.integers(-1, 1), st.sampled_from([np.float16, np.float32]), st.booleans(),
+    st.booleans(),
+)  # fmt: skip
+def test_affine_keeps_zero_and_is_off_by_half_a_step_at_most(weights, bits, axis, dtype, signed, symmetric):
     weights.reshape(-1)[0] = 0
-    found = quantize_affine(weights, bits, axis, dtype)
-    back = decoded_affine(found, axis, weights.ndim)
+    blocks = per_channel(weights.shape, axis)
+    found = quantize_affine(weights, bits, blocks, dtype, signed=signed, symmetric=symmetric)
+    back = decoded_affine(found)
     assert found.scale.dtype == dtype
     assert back.reshape(-1)[0] == 0
-    step = columns(found.scale, axis, weights.ndim)
-    assert (np.abs(back - weights) <= step * (1 + 1e-5)).all()  # half for the code, half for the whole zero point
+    if symmetric and signed:
+        assert not found.zero_point.any()
+    rounding = 1e-6 * np.abs(weights).max()
+    assert (np.abs(back - weights) <= found.scale.astype(np.float64) / 2 * (1 + 1e-5) + rounding).all()
+
+
+def test_blocks_that_do_not_divide_a_tensor_are_refused():
+    with pytest.raises(ValueError, match=r"blocks \(1, 5\) for a tensor of shape \(2, 6\)"):
+        quantize_affine(numbers(2, 6), 8, (1, 5))
 
 
 @pytest.mark.parametrize("scale", [1, 1e-3, 1e-5, 2e-6])
 def test_a_scale_in_float16_costs_nothing_but_its_coarseness(scale):
     weights = numbers(4, 500, scale=scale)
-    found = quantize_affine(weights, 8, 0, np.float16)
-    step = columns(found.scale, 0, 2)
-    assert (np.abs(decoded_affine(found, 0, 2) - weights) <= step).all()
-    ranges = weights.max(axis=1) - weights.min(axis=1)
+    found = quantize_affine(weights, 8, (4, 1), np.float16)
+    assert (np.abs(decoded_affine(found) - weights) <= found.scale.astype(np.float64) / 2 * (1 + 1e-5)).all()
+    ranges = weights.max(axis=1, keepdims=True) - weights.min(axis=1, keepdims=True)
     assert (found.scale.astype(np.float64) <= ranges / 255 * 1.001 + 6e-8).all()
 
 
@@ -139,5 +171,5 @@ def test_the_weights_are_not_touched():
     weights = numbers(4, 6)
     quantize_linear(weights, 3)
     quantize_symmetric(weights, 3)
-    quantize_affine(weights, 3)
+    quantize_affine(weights, 4, (4, 2))
     np.testing.assert_array_equal(weights, numbers(4, 6))

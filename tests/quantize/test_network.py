@@ -23,7 +23,7 @@ def by_coremltools(model, mode, bits):
 
 
 def variant(model, mode, bits):
-    return quantize(model, Scheme(mode, bits)).spec
+    return quantize(model, Scheme.of(mode, bits)).spec
 
 
 def codes_of(message, count):
@@ -177,7 +177,7 @@ def test_weights_that_are_not_finite_are_refused(mode, bits, number):
 def test_an_updatable_network_is_refused(bits):
     model = network(lambda b: add_inner_product(b, numbers(4, 5)), {"x": (5,)})
     model.spec.isUpdatable = True
-    with pytest.raises(RequantError, match=r"net.mlmodel is an updatable model"):
+    with pytest.raises(RequantError, match=r"net.mlmodel can.t be quantized: it is updatable"):
         variant(model, "linear", bits)
 
 

@@ -24,6 +24,7 @@ def evaluation(scheme, size, **figures):
     return {
         "scheme": scheme, "file": f"m_{scheme}.mlmodel", "bytes": size, "zip_bytes": size, "ratio": 8e6 / size,
         "bits_per_weight": 32.0 if scheme == FLOAT else 4.1, "ios": "11.2", "macos": "10.13.2", "weight_snr_db": None,
+        "untouched": 2, "raised": None,
         "data": {"samples": 3, "synthetic": False}, "outputs": {"out": figures},
     }  # fmt: skip
 

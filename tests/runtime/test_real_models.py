@@ -65,7 +65,7 @@ def test_a_photograph_classifier_keeps_its_accuracy(real_models, photographs):
 @pytest.mark.parametrize("name", ["anime_noise0", "photo_noise1", "up_photo_noise1_scale2x"])
 def test_picture_models_keep_a_clear_signal(real_models, name, photographs, tmp_path):
     model = convert(real_models / f"waifu2x/{name}.mlmodel")
-    save(quantize(model, Scheme("linear", 8)), tmp_path / "v.mlmodel")
+    save(quantize(model, Scheme.of("linear", 8)), tmp_path / "v.mlmodel")
     (feature,) = model.spec.description.input
     shape = tuple(feature.type.multiArrayType.shape)
     mosaic = np.concatenate([np.concatenate([p for p, _ in photographs[i : i + 8]], axis=1) for i in range(0, 64, 8)])

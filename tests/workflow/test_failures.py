@@ -82,7 +82,7 @@ def test_an_unreadable_original_is_named(project):
 
 def test_a_quantized_original_is_refused_naming_layers_and_bits(project):
     path = project.add_network()
-    variant = quantize(load(path), Scheme("kmeans", 4))
+    variant = quantize(load(path), Scheme.of("kmeans", 4))
     quantized = path.with_name("small.mlmodel")
     quantized.write_bytes(to_bytes(variant, "small"))
     lock_original(quantized)

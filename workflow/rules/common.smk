@@ -7,13 +7,21 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from requant.configuration import ModelSettings, read_models, require_unique_keys, require_valid
+from requant.configuration import (
+    ModelSettings,
+    read_models,
+    require_scheme,
+    require_unique_keys,
+    require_valid,
+    version_of,
+)
 from requant.coreml.kind import Kind
+from requant.coreml.systems import OPSETS
 from requant.errors import RequantError
 from requant.evaluate.data import data_files
 from requant.fingerprint import fingerprint
 from requant.quantize.custom import split_reference
-from requant.quantize.scheme import PATTERN, Scheme, require_storable
+from requant.quantize.scheme import PATTERN, Scheme
 
 SCHEMA = Path(workflow.current_basedir) / "../schemas/config.schema.yaml"
 
@@ -38,6 +46,12 @@ CODE = {
     "originals": fingerprint("originals.py", libraries=()),
     "convert": fingerprint(*COREML, "convert"),
     "quantize": fingerprint(*COREML, "quantize"),
+    "raise": fingerprint(
+        *COREML,
+        "runtime",
+        "evaluate",
+        libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow"),
+    ),
     "predict": fingerprint(
         *COREML,
         "runtime",
@@ -54,6 +68,7 @@ wildcard_constraints:
     model="|".join(re.escape(name) for name in sorted(MODELS, key=len, reverse=True)),
     scheme=PATTERN,
     variant=f"float|{PATTERN}",
+    version=r"\d+",
     suffix=r"mlmodel|mlpackage\.zip",
 
 
@@ -84,7 +99,7 @@ def float_model(wildcards) -> str:
     """
     model = settings(wildcards)
     try:
-        require_storable(Scheme.parse(wildcards.scheme), model.kind)
+        require_scheme(Scheme.parse(wildcards.scheme), model)
     except RequantError as error:
         raise WorkflowError(f"models.{model.name}: {error}") from None
     if f".{wildcards.suffix}" != model.kind.suffix:
@@ -102,11 +117,32 @@ def custom_function_file(wildcards) -> list[str]:
 
 
 def custom_function(wildcards) -> str:
-    """Return `file.py:function` for the mode custom_lut below 16 bits, nothing for any other scheme."""
-    scheme = Scheme.parse(wildcards.scheme)
-    if scheme.mode != "custom_lut" or scheme.bits == 16:
-        return ""
-    return settings(wildcards).custom_lut or ""
+    """Return `file.py:function` where a tensor takes the mode custom_lut below 16 bits, nothing otherwise."""
+    model = settings(wildcards)
+    stored = model.selection.schemes(parsed(wildcards.scheme))
+    return (model.custom_lut or "") if any(s.mode == "custom_lut" and s.is_table for s in stored) else ""
+
+
+def parsed(scheme: str) -> Scheme:
+    """Return the scheme of a name, or stop with a message for the user."""
+    try:
+        return Scheme.parse(scheme)
+    except RequantError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def selection(wildcards) -> dict:
+    """Return which tensors take a scheme, without the rules for other schemes."""
+    return settings(wildcards).selection.for_scheme(parsed(wildcards.scheme)).to_table()
+
+
+def proof_of_raising(wildcards) -> list[str]:
+    """Return the record that the operator set which a variant needs leaves the float outputs unchanged."""
+    model = settings(wildcards)
+    if model.kind is not Kind.ML_PROGRAM or wildcards.variant == "float":
+        return []
+    version = version_of(parsed(wildcards.variant), model)
+    return [f"results/{model.name}/raised/{version}.json"] if version > min(OPSETS.values()) else []
 
 
 def original_files(wildcards) -> list[str]:

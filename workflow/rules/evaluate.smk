@@ -30,6 +30,22 @@ rule predict:
         "../../scripts/predict.py"
 
 
+rule prove_raised:
+    """Run the float model with the newer operator set of a specification version: its outputs must not change."""
+    input:
+        model=lambda wildcards: float_path(wildcards.model),
+        data="results/{model}/data.json",
+    output:
+        "results/{model}/raised/{version}.json",
+    log:
+        "results/{model}/logs/raise_{version}.log",
+    params:
+        data=lambda wildcards: str(settings(wildcards).data or ""),
+        code=CODE["raise"],
+    script:
+        "../../scripts/prove_raised.py"
+
+
 rule evaluate:
     """Judge a variant: size, stored bits, systems that run it, and its outputs against the float model's."""
     input:
@@ -38,6 +54,7 @@ rule evaluate:
         outputs="results/{model}/outputs/{model}_{variant}.npz",
         reference="results/{model}/outputs/{model}_float.npz",
         original="results/{model}/original.json",
+        raised=proof_of_raising,
     output:
         "results/{model}/evaluation/{model}_{variant}.json",
     log:

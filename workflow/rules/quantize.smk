@@ -11,6 +11,7 @@ rule quantize:
     params:
         scheme=lambda wildcards: wildcards.scheme,
         custom=custom_function,
+        selection=selection,
         code=CODE["quantize"],
     script:
         "../../scripts/quantize.py"

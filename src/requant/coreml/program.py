@@ -6,7 +6,7 @@ operation, or of a `constexpr_*` operation that Core ML decompresses when it loa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from requant.coreml.compression import decompress, form_of
 from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import DATA_FOLDER, Model
 from requant.coreml.packing import packed_size, unpack
-from requant.coreml.weights import StoredWeight
+from requant.coreml.weights import Form, StoredWeight
 from requant.errors import RequantError
 
 MODEL_PATH = "@model_path/"
@@ -46,6 +46,14 @@ def walk_operations(block: Any) -> Iterator[Any]:
         yield operation
         for nested in operation.blocks:
             yield from walk_operations(nested)
+
+
+def walk_blocks(block: Any) -> Iterator[Any]:
+    """Yield a block and all blocks in it."""
+    yield block
+    for operation in block.operations:
+        for nested in operation.blocks:
+            yield from walk_blocks(nested)
 
 
 def all_operations(spec: Any) -> Iterator[Any]:
@@ -195,35 +203,65 @@ def constant_values(block: Any, model: Model) -> dict[str, Any]:
     Raises:
         RequantError: if one can't be read, naming it and the file.
     """
+    return _values_of((operation for operation in walk_operations(block) if is_constant(operation)), model)
+
+
+def _values_of(operations: Iterable[Any], model: Model) -> dict[str, Any]:
+    """Return the results of constant operations by name; parts stand before what is made of them."""
     known: dict[str, Any] = {}
-    for operation in walk_operations(block):
-        if is_constant(operation):
-            try:
-                known |= constant_results(operation, model, known)
-            except RequantError as error:
-                raise RequantError(f"{error} The constant {operation_name(operation)!r} can't be read.") from error
-            except (KeyError, ValueError, TypeError, IndexError) as error:
-                name = operation_name(operation)
-                raise RequantError(f"{model.path}: the constant {name!r} is damaged: its parts do not fit.") from error
+    for operation in operations:
+        try:
+            known |= constant_results(operation, model, known)
+        except RequantError as error:
+            raise RequantError(f"{error} The constant {operation_name(operation)!r} can't be read.") from error
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            name = operation_name(operation)
+            raise RequantError(f"{model.path}: the constant {name!r} is damaged: its parts do not fit.") from error
     return known
 
 
 def stored_weights(model: Model) -> list[StoredWeight]:
-    """Return every float tensor that lies in the weight file, decompressed, with how it is stored.
+    """Return every float tensor that lies in the weight file, decompressed, with how it is stored."""
+    return list(each_weight(model))
+
+
+def each_weight(model: Model) -> Iterator[StoredWeight]:
+    """Yield every float tensor that lies in the weight file, decompressed, with how it is stored, one at a time.
 
     A constant that is a part of a `constexpr_*` operation (a lookup table, say) counts as part of that one.
+
+    Raises:
+        RequantError: if one can't be read, naming it.
     """
-    weights = []
+    for name, operations, size in _weight_chains(model):
+        yield _stored_weight(name, operations, size, model)
+
+
+def stored_forms(model: Model) -> Iterator[tuple[str, Form, int]]:
+    """Yield the name, form and bits of every float tensor in the weight file; those that are float are not decoded."""
+    for name, operations, size in _weight_chains(model):
+        if len(operations) == 1 and operations[0].type in ("const", "constexpr_cast"):
+            half = operations[0].type == "constexpr_cast" or data_type(operations[0].outputs[0].type) == "FLOAT16"
+            yield (name, "float16", 16) if half else (name, "float32", 32)
+        else:
+            weight = _stored_weight(name, operations, size, model)
+            yield name, weight.form, weight.bits
+
+
+def _weight_chains(model: Model) -> Iterator[tuple[str, list[Any], int]]:
+    """Yield the name, the operations and the stored bytes of every float tensor that lies in the weight file."""
     for _, function in sorted(model.spec.mlProgram.functions.items()):
-        block = block_of(function)
-        known = constant_values(block, model)
-        for name, operations in _chains(block).items():
+        for name, operations in _chains(block_of(function)).items():
             size = sum(_stored_bytes(operation, model, len(operations) > 1) for operation in operations)
-            if size and _is_float(known[name]):
-                form, bits = form_of([(o.type, constants(o, model, known)) for o in operations], known[name])
-                values = np.asarray(known[name], np.float32)
-                weights.append(StoredWeight(name, values, form, bits or _code_bits(operations), size, values.ndim > 1))
-    return weights
+            if size and data_type(operations[-1].outputs[-1].type) in ("FLOAT16", "FLOAT32"):
+                yield name, operations, size
+
+
+def _stored_weight(name: str, operations: list[Any], size: int, model: Model) -> StoredWeight:
+    known = _values_of(operations, model)
+    form, bits = form_of([(o.type, constants(o, model, known)) for o in operations], known[name])
+    values = np.asarray(known[name], np.float32)
+    return StoredWeight(name, values, form, bits or _code_bits(operations), size, values.ndim > 1)
 
 
 def _chains(block: Any) -> dict[str, list[Any]]:
@@ -267,10 +305,6 @@ def _code_bits(operations: list[Any]) -> int:
             name = data_type(binding.value.type if value else types[binding.name])
             return SUB_BYTE_BITS.get(name) or np.dtype(_dtype(name)).itemsize * 8
     return 0
-
-
-def _is_float(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
 def _small_parts_bytes(operation: Any) -> int:

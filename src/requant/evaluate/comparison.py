@@ -40,7 +40,12 @@ def zipped_size(path: Path) -> int:
 
 
 def evaluate(
-    variant: Path, audit: Figures, original_bytes: int, outputs: ModelOutputs, reference: ModelOutputs
+    variant: Path,
+    audit: Figures,
+    original_bytes: int,
+    outputs: ModelOutputs,
+    reference: ModelOutputs,
+    raised: Figures | None = None,
 ) -> Figures:
     """Return all figures of a variant.
 
@@ -50,6 +55,8 @@ def evaluate(
         original_bytes: the size of the preserved original.
         outputs: the variant's, on the evaluation data.
         reference: the float model's, on the same data.
+        raised: the proof that a newer operator set leaves the float model's outputs unchanged, where the variant needs
+            one (`requant.evaluate.raised`).
 
     Returns:
         Sizes in bytes, the audit's figures, the data's size, and for each output its figures (None for an infinite
@@ -64,6 +71,7 @@ def evaluate(
         "ratio": original_bytes / size,
         **{key: value for key, value in audit.items() if key != "tensors"},
         "data": {"samples": len(outputs.names), "synthetic": outputs.synthetic, "labelled": bool(outputs.targets)},
+        "raised": raised,
         "outputs": compare(outputs, reference),
         "tensors": audit["tensors"],
     }

@@ -1,304 +1,374 @@
-"""Storing quantized weights in an ML Program.
+"""Which constants of an ML Program take a scheme, and the program rewritten with them.
 
-The program's own messages are edited: a `const` operation becomes a `constexpr_*` operation with the same name and
-result, and the weight file is written anew. All else stays as it was, to the bit.
+The program's own messages are edited: a `const` becomes one or more `constexpr_*` operations with the same result
+(`requant.quantize.constants`), and the weight file is written anew. All else stays as it was, to the bit.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from requant.coreml.blob import Blob, WeightFileWriter, unused_bits
-from requant.coreml.deployment import BLOCKWISE_CONSTANTS, COMPRESSED_CONSTANTS, OPSETS, opset_of
-from requant.coreml.messages import MIL_pb2
-from requant.coreml.model import WEIGHT_FILE, Model
-from requant.coreml.packing import pack
+from requant.coreml.kind import Kind
+from requant.coreml.model import Model
 from requant.coreml.program import (
-    DTYPES,
-    MODEL_PATH,
-    SUB_BYTE_BITS,
-    all_operations,
-    blob_file,
-    blob_of,
     blob_values,
     block_of,
+    constant_results,
     data_type,
     functions,
     operation_name,
-    own_values,
+    shape_of,
     value_of,
+    walk_blocks,
     walk_operations,
 )
+from requant.coreml.systems import OPSETS
 from requant.errors import RequantError
+from requant.quantize.constants import (
+    float16_constant,
+    linear_constant,
+    palette_constant,
+    sparse_constant,
+    stored_size,
+    with_fresh_names,
+)
+from requant.quantize.kmeans import kmeans_tables
 from requant.quantize.linear import quantize_affine
-from requant.quantize.lookup import LookupTable, TableFunction
-from requant.quantize.scheme import FLOAT16_BITS, Scheme
+from requant.quantize.lookup import TableFunction, count_distinct, distinct_bits
+from requant.quantize.palettize import palettize
+from requant.quantize.pruning import kept, require_sparsity
+from requant.quantize.scheme import SCHEMES, Scheme, has_one_kmeans_table
+from requant.quantize.selection import Choice, Selection, TensorFacts, UnstorableError
 
-# Smaller tensors stay as they are: they weigh little, and scales and tables would eat the gain. coremltools' default.
-WEIGHT_THRESHOLD = 2048
-SMALLEST_BLOB = 10  # elements; what is smaller is written into the program itself, as coremltools does
 FLOATS = ("FLOAT16", "FLOAT32")
+LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
-def quantize_program(model: Model, scheme: Scheme, table_function: TableFunction | None) -> Model:
-    """Return an ML Program with its weights stored as a scheme says.
+@dataclass(frozen=True)
+class Reading:
+    """How the operations of a program read a constant.
 
-    Quantized are the float constants in the weight file with more than `WEIGHT_THRESHOLD` elements and more than one
-    axis. The program's operator set is raised where the stored form needs it.
+    Attributes:
+        types: of the operations.
+        axes: of the output channels and of the input channels, as the first of them has them.
+        groups: the greatest number of groups of a convolution that reads it.
+    """
+
+    types: tuple[str, ...] = ()
+    axes: tuple[int, int] = (0, 1)
+    groups: int = 1
+
+
+def quantize_program(
+    model: Model,
+    scheme: Scheme,
+    selection: Selection,
+    table_functions: Mapping[str, TableFunction],
+    version: int,
+    prefix: str = "",
+) -> dict[str, Choice]:
+    """Store the weights of an ML Program as a scheme says, in the model's own messages.
+
+    Weights are the float constants in the weight file. Those with one axis, and those that the selection leaves out,
+    stay as they are. The weight file is not written: see `requant.quantize.constants.with_new_weight_file`.
 
     Args:
-        model: an ML Program with float weights; it is not changed.
-        scheme: the mode and the bits.
-        table_function: makes the lookup table of a tensor; None for `linear`.
+        model: an ML Program with float weights, whose spec may be changed.
+        scheme: what is done to the weights.
+        selection: which of them take it.
+        table_functions: by mode.
+        version: the specification version of the functions' operator sets.
+        prefix: of the names of weights, in a pipeline.
+
+    Returns:
+        What was asked for each tensor.
 
     Raises:
-        RequantError: if a weight is not finite, or an operation changed its meaning in the operator set needed.
+        RequantError: if a weight is not finite, or can't take the scheme and the selection refuses that.
     """
-    spec = model.copy_spec()
-    for function in functions(spec).values():
+    choices: dict[str, Choice] = {}
+    for function in functions(model.spec).values():
         block = block_of(function)
-        axes = output_channel_axes(block, model)
-        for operation in walk_operations(block):
-            if is_quantizable(operation):
-                weights = value_of(operation.attributes["val"], model)
-                _store(operation, weights, axes.get(operation_name(operation), 0), scheme, table_function, model)
-    _raise_operator_set(spec, model)
-    return with_new_weight_file(dataclasses.replace(model, spec=spec))
+        readings = readings_of(block, model)
+        # A function's own operator set may be newer already; its constants then have the newer forms.
+        names = {output.name for operation in walk_operations(block) for output in operation.outputs}
+        asked = _Asked(
+            model, scheme, selection, table_functions, max(version, OPSETS.get(function.opset, version)), prefix
+        )
+        asked = asked.with_tables(block, readings)
+        for inner in walk_blocks(block):
+            for index in reversed(range(len(inner.operations))):
+                operation = inner.operations[index]
+                if is_weight(operation):
+                    reading = readings.get(operation_name(operation), Reading())
+                    choices[prefix + operation_name(operation)], made = asked.choose(operation, reading)
+                    _replace(inner.operations, index, with_fresh_names(made, names))
+    return dict(reversed(choices.items()))
 
 
-def is_quantizable(operation: Any) -> bool:
-    """Return whether an operation is a float weight that is large enough to be quantized."""
-    if operation.type != "const" or operation.attributes["val"].WhichOneof("value") != "blobFileValue":
+def _replace(operations: Any, index: int, made: list[Any]) -> None:
+    """Put operations in the place of one; nothing for none."""
+    for offset, operation in enumerate(made[:-1]):
+        operations.insert(index + offset, operation)
+    for last in made[-1:]:
+        operations[index + len(made) - 1].CopyFrom(last)
+
+
+def may_change(model: Model, scheme: Scheme, selection: Selection, prefix: str = "") -> bool:
+    """Return whether any weight of a program is asked to be stored otherwise than it is."""
+    for function in functions(model.spec).values():
+        readings = readings_of(block_of(function), model)
+        for operation in filter(is_weight, walk_operations(block_of(function))):
+            facts = _facts(operation, readings.get(operation_name(operation), Reading()), prefix)
+            wanted = selection.choose(facts, scheme, Kind.ML_PROGRAM).scheme
+            if wanted and not (wanted.is_float16 and _is_float16(operation)):
+                return True
+    return False
+
+
+def _is_float16(operation: Any) -> bool:
+    return operation.type == "constexpr_cast" or data_type(operation.outputs[0].type) == "FLOAT16"
+
+
+def is_weight(operation: Any) -> bool:
+    """Return whether an operation is a constant in the weight file whose numbers are floats."""
+    if operation.type not in ("const", "constexpr_cast"):
         return False
-    value_type = operation.attributes["val"].type
-    sizes = [dimension.constant.size for dimension in value_type.tensorType.dimensions]
-    return data_type(value_type) in FLOATS and len(sizes) > 1 and int(np.prod(sizes)) > WEIGHT_THRESHOLD
+    return any(data_type(value.type) in FLOATS for value in blob_values(operation))
 
 
-def output_channel_axes(block: Any, model: Model) -> dict[str, int]:
-    """Return the axis of the output channels of each constant that is not stored with them first.
-
-    A transposed convolution has them second; a matrix product last, or last but one where it transposes its operand.
-    """
-    axes: dict[str, int] = {}
-    flags = {
-        operation_name(o): bool(value_of(o.attributes["val"], model))
-        for o in walk_operations(block)
-        if o.type == "const"
-        and data_type(o.attributes["val"].type) == "BOOL"
-        and not len(o.outputs[0].type.tensorType.dimensions)
-    }
-    for operation in walk_operations(block):
-        if operation.type == "conv_transpose":
-            axes[_argument(operation, "weight")] = 1
-        elif operation.type == "matmul":
-            axes[_argument(operation, "y")] = -2 if flags.get(_argument(operation, "transpose_y")) else -1
-            axes[_argument(operation, "x")] = -1 if flags.get(_argument(operation, "transpose_x")) else -2
-    return axes
+def _facts(operation: Any, reading: Reading, prefix: str) -> TensorFacts:
+    shape = shape_of(operation.outputs[0].type)
+    return TensorFacts(prefix + operation_name(operation), reading.types, shape, int(np.prod(shape)))
 
 
-def _argument(operation: Any, name: str) -> str:
-    bindings = operation.inputs[name].arguments if name in operation.inputs else []
-    return bindings[0].name if bindings else ""
-
-
-def _store(
-    operation: Any,
-    weights: NDArray[Any],
-    axis: int,
-    scheme: Scheme,
-    table_function: TableFunction | None,
-    model: Model,
-) -> None:
-    name = operation_name(operation)
-    numbers = weights.astype(np.float32)
-    if not np.isfinite(numbers).all():
-        raise RequantError(f"{model.path}: the weights {name} hold numbers that are not finite.")
-    if scheme.bits == FLOAT16_BITS:
-        if weights.dtype == np.float32 and np.abs(numbers).max() <= np.finfo(np.float16).max:
-            parts = {"source_val": tensor(numbers.astype(np.float16)), "output_dtype": text("fp32")}
-            _replace(operation, "constexpr_cast", parts, as_attributes=True)
-    elif table_function is not None:
-        _store_lookup_table(operation, table_function(scheme.bits, numbers), scheme.bits, weights.dtype)
-    elif scheme.bits == 8:
-        _store_affine(operation, numbers, axis, weights.dtype)
-    else:
-        _store_shift_scale(operation, numbers, axis, scheme.bits, weights.dtype)
-
-
-def _store_affine(operation: Any, weights: NDArray[np.float32], axis: int, dtype: Any) -> None:
-    axis %= weights.ndim
-    codes = quantize_affine(weights, 8, axis, dtype)
-    parts = {
-        "quantized_data": tensor(codes.codes),
-        "scale": tensor(codes.scale),
-        "zero_point": tensor(codes.zero_point),
-        "axis": tensor(np.array(axis, np.int32)),
-    }
-    _replace(operation, "constexpr_affine_dequantize", parts, as_attributes=True)
-
-
-def _store_shift_scale(operation: Any, weights: NDArray[np.float32], axis: int, bits: int, dtype: Any) -> None:
-    codes = quantize_affine(weights, bits, axis, dtype)
-    shape = [1] * weights.ndim
-    shape[axis] = -1
-    parts = {
-        "data": tensor(codes.codes, f"UINT{bits}"),
-        "scale": tensor(codes.scale.reshape(shape)),
-        "offset": tensor(codes.zero_point.reshape(shape), f"UINT{bits}"),
-    }
-    _replace(operation, "constexpr_blockwise_shift_scale", parts, as_attributes=False)
-
-
-def _store_lookup_table(operation: Any, lookup: LookupTable, bits: int, dtype: Any) -> None:
-    table = lookup.table.astype(dtype)
-    if bits == 3:  # iOS 16's form has no tables of eight entries
-        parts = {
-            "indices": tensor(lookup.indices, f"UINT{bits}"),
-            "lut": tensor(table.reshape((1,) * lookup.indices.ndim + (-1, 1))),
-        }
-        _replace(operation, "constexpr_lut_to_dense", parts, as_attributes=False)
-        return
-    packed = np.frombuffer(pack(lookup.indices, bits, "least significant first"), np.uint8)
-    parts = {
-        "indices": tensor(packed),
-        "lut": tensor(table),
-        "shape": tensor(np.array(lookup.indices.shape, np.uint32)),
-    }
-    _replace(operation, "constexpr_lut_to_dense", parts, as_attributes=True)
-
-
-def _replace(operation: Any, kind: str, parts: dict[str, Any], *, as_attributes: bool) -> None:
-    """Turn a `const` into a `constexpr_*` operation; the forms of iOS 16 keep their parts as attributes."""
-    operation.type = kind
-    del operation.attributes["val"]
-    for key, value in parts.items():
-        if as_attributes:
-            operation.attributes[key].CopyFrom(value)
-        else:
-            operation.inputs[key].arguments.add().value.CopyFrom(value)
-
-
-def text(content: str) -> Any:
-    """Return a string as a constant of a program."""
-    value = MIL_pb2.Value()
-    value.type.tensorType.dataType = MIL_pb2.DataType.STRING
-    value.immediateValue.tensor.strings.values.append(content)
-    return value
-
-
-def tensor(array: NDArray[Any], name: str = "") -> Any:
-    """Return an array as a constant of a program, its data in the program itself.
-
-    Args:
-        array: of a type that programs have.
-        name: of the data type, where it is one of less than a byte, as `UINT4`; the array then holds its codes.
-    """
-    value = MIL_pb2.Value()
-    name = name or next(key for key, dtype in DTYPES.items() if np.dtype(dtype) == array.dtype)
-    tensor_type = value.type.tensorType
-    tensor_type.dataType = MIL_pb2.DataType.Value(name)
-    tensor_type.rank = array.ndim
-    for size in array.shape:
-        tensor_type.dimensions.add().constant.size = size
-    content = value.immediateValue.tensor
-    if name in SUB_BYTE_BITS:
-        content.bytes.values = pack(array, SUB_BYTE_BITS[name], "least significant first")
-    elif name == "INT32":
-        content.ints.values.extend(array.reshape(-1).tolist())
-    elif name == "FLOAT32":
-        content.floats.values.extend(array.reshape(-1).tolist())
-    else:
-        content.bytes.values = np.ascontiguousarray(array).tobytes()
-    return value
-
-
-def with_new_weight_file(model: Model) -> Model:
-    """Return the model with its weight file written anew, in the order of the operations.
-
-    What the program no longer names is left out, equal blobs are stored once, as functions of one program share them;
-    large tensors that lie in the program itself move to the file. Files that hold no weights are kept. The model's spec
-    is changed in place: call it on a copy.
-    """
-    writer = WeightFileWriter()
-    stored: dict[Blob, int] = {}
-    read = {WEIGHT_FILE}
-    for operation in all_operations(model.spec):
-        moved = _large_values(operation) if operation.type.startswith("constexpr_") else []
-        blobs = [(value, blob_of(value, model)) for value in blob_values(operation)]
-        read |= {blob_file(value) for value, _ in blobs}
-        for value, blob in [*blobs, *((value, _new_blob(value)) for value in moved)]:
-            if blob not in stored:
-                stored[blob] = writer.add(blob)
-            value.blobFileValue.offset = stored[blob]
-            value.blobFileValue.fileName = MODEL_PATH + WEIGHT_FILE
-    weight_file = writer.to_bytes()
-    others = {name: data for name, data in model.files.items() if name not in read}
-    return dataclasses.replace(model, files=others | ({WEIGHT_FILE: weight_file} if weight_file else {}))
-
-
-def _large_values(operation: Any) -> list[Any]:
-    in_file = (*FLOATS, "UINT8", "INT8", *SUB_BYTE_BITS)
+def program_facts(model: Model, prefix: str = "") -> list[TensorFacts]:
+    """Return what rules look at, for every weight of a program."""
     return [
-        value
-        for value in own_values(operation)
-        if value.WhichOneof("value") == "immediateValue"
-        and data_type(value.type) in in_file
-        and _count(value) >= SMALLEST_BLOB
+        _facts(operation, readings.get(operation_name(operation), Reading()), prefix)
+        for function in functions(model.spec).values()
+        for readings in [readings_of(block_of(function), model)]
+        for operation in walk_operations(block_of(function))
+        if is_weight(operation)
     ]
 
 
-def _count(value: Any) -> int:
-    return int(np.prod([dimension.constant.size for dimension in value.type.tensorType.dimensions]))
+def readings_of(block: Any, model: Model) -> dict[str, Reading]:
+    """Return how the operations of a block, and of those in it, read each constant by its name.
+
+    A convolution has the output channels of its weight first, a transposed one second; a matrix product last, or last
+    but one where it transposes its operand (as coremltools' `select_input_output_channel_axis`).
+    """
+    ranks = {o.name: len(o.type.tensorType.dimensions) for op in walk_operations(block) for o in op.outputs}
+    small = _small_constants(block, model)
+    readings: dict[str, Reading] = {}
+    for operation in walk_operations(block):
+        for parameter, name in _names(operation):
+            found = readings.get(name)
+            axes = found.axes if found else _axes(operation, parameter, ranks.get(name, 0), small)
+            groups = int(small.get(_first(operation, "groups"), 1)) if operation.type.startswith("conv") else 1
+            types = tuple(sorted({*(found.types if found else ()), operation.type}))
+            readings[name] = Reading(types, axes, max(groups, found.groups if found else 1))
+    return readings
 
 
-def _new_blob(value: Any) -> Blob:
-    name = data_type(value.type)
-    content = value.immediateValue.tensor
-    data = np.array(content.floats.values, "<f4").tobytes() if name == "FLOAT32" else content.bytes.values
-    return Blob(name, data, unused_bits(_count(value), SUB_BYTE_BITS[name]) if name in SUB_BYTE_BITS else 0)
+def _names(operation: Any) -> Iterator[tuple[str, str]]:
+    for parameter, argument in sorted(operation.inputs.items()):
+        for binding in argument.arguments:
+            if binding.WhichOneof("binding") == "name":
+                yield parameter, binding.name
 
 
-def _raise_operator_set(spec: Any, model: Model) -> None:
-    """Raise specification version and operator sets to what the compressed constants in the program need.
+def _first(operation: Any, parameter: str) -> str:
+    return next((name for key, name in _names(operation) if key == parameter), "")
+
+
+def _small_constants(block: Any, model: Model) -> dict[str, Any]:
+    """Return the single numbers among the constants of a block by name."""
+    return {
+        operation_name(o): value_of(o.attributes["val"], model).item()
+        for o in walk_operations(block)
+        if o.type == "const"
+        and o.attributes["val"].type.WhichOneof("type") == "tensorType"
+        and not o.outputs[0].type.tensorType.dimensions
+    }
+
+
+def _axes(operation: Any, parameter: str, rank: int, small: Mapping[str, Any]) -> tuple[int, int]:
+    if operation.type == "conv_transpose":
+        return 1, 0
+    if operation.type == "matmul" and rank > 1:
+        transposed = bool(small.get(_first(operation, f"transpose_{parameter}"), False))
+        last_is_output = transposed != (parameter == "y")
+        return (rank - 1, rank - 2) if last_is_output else (rank - 2, rank - 1)
+    return 0, 1
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a function's constants; the fields are the arguments of `quantize_program`."""
+
+    model: Model
+    scheme: Scheme
+    selection: Selection
+    table_functions: Mapping[str, TableFunction]
+    version: int
+    prefix: str
+    tables: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def with_tables(self, block: Any, readings: Mapping[str, Reading]) -> _Asked:
+        """Return the same with the k-means tables of all tensors that have just one: together they are made quicker."""
+        wanted: dict[Scheme, list[Any]] = {}
+        for operation in walk_operations(block):
+            if is_weight(operation):
+                facts = _facts(operation, readings.get(operation_name(operation), Reading()), self.prefix)
+                scheme = self.selection.choose(facts, self.scheme, Kind.ML_PROGRAM).scheme
+                if scheme and has_one_kmeans_table(scheme) and len(facts.shape) > 1:
+                    wanted.setdefault(scheme, []).append(operation)
+        tables: dict[str, NDArray[np.float32]] = {}
+        for scheme, operations in wanted.items():
+            operations.sort(key=lambda operation: int(np.prod(shape_of(operation.outputs[0].type))))
+            weights = (self.finite(operation) for operation in operations)
+            made = kmeans_tables(weights, 1 << scheme.bits, keep_zeros=scheme.zeros)
+            tables |= dict(zip(map(operation_name, operations), made, strict=True))
+        return replace(self, tables=tables)
+
+    def finite(self, operation: Any) -> NDArray[Any]:
+        """Return the numbers of a constant.
+
+        Raises:
+            RequantError: if one is not finite.
+        """
+        weights = np.asarray(constant_results(operation, self.model, {})[operation_name(operation)])
+        if not np.isfinite(weights).all():
+            name = self.prefix + operation_name(operation)
+            raise RequantError(f"{self.model.path}: the weights {name} hold numbers that are not finite.")
+        return weights
+
+    def choose(self, operation: Any, reading: Reading) -> tuple[Choice, list[Any]]:
+        """Return what is asked for a tensor, and the operations that store it; none for one that stays as it is."""
+        facts = _facts(operation, reading, self.prefix)
+        weights = self.finite(operation)
+        choice = self.selection.choose(facts, self.scheme, Kind.ML_PROGRAM)
+        if choice.scheme and len(facts.shape) < 2:
+            choice = Choice(None, "it has one axis; Core ML compresses tensors with two or more")
+        while choice.scheme:
+            try:
+                ready = self.tables.get(operation_name(operation)) if has_one_kmeans_table(choice.scheme) else None
+                made = _stored(operation, weights, choice.scheme, reading, self.table_functions, self.version, ready)
+                before, after = stored_size([operation], self.model), stored_size(made, self.model)
+                if after >= before:
+                    raise UnstorableError(f"it would take {after:,} bytes instead of {before:,}")
+                return choice, made
+            except UnstorableError as error:
+                choice = _without(choice, str(error), facts.name, self.selection, weights)
+        return choice, []
+
+
+def _without(choice: Choice, why: str, name: str, selection: Selection, weights: NDArray[Any]) -> Choice:
+    """Return what a tensor becomes that can't take what was chosen."""
+    if not (choice.scheme and choice.scheme.is_float16):
+        return selection.otherwise(choice, why, name)
+    beyond = float(np.abs(weights).max()) > LARGEST_FLOAT16
+    if beyond and selection.beyond_float16 == "refuse":
+        raise RequantError(f"the tensor {name}: {why}. Set beyond_float16 to float32 to keep such tensors in float32.")
+    return Choice(None, "; ".join(filter(None, [choice.reason, why])))
+
+
+def _stored(
+    operation: Any,
+    weights: NDArray[Any],
+    scheme: Scheme,
+    reading: Reading,
+    table_functions: Mapping[str, TableFunction],
+    version: int,
+    ready: NDArray[np.float32] | None,
+) -> list[Any]:
+    """Return the operations that store a tensor; `ready` is its table, if it has been made already.
 
     Raises:
-        RequantError: if the program uses an operation that the newer operator set defines otherwise.
+        UnstorableError: if its shape or numbers do not take the scheme.
     """
-    forms = {o.type: o for o in all_operations(spec) if o.type.startswith("constexpr_")}
-    if not forms:
-        return
-    grouped = any("indices" in o.inputs for o in forms.values())
-    blockwise = grouped or "constexpr_blockwise_shift_scale" in forms
-    version = BLOCKWISE_CONSTANTS if blockwise else COMPRESSED_CONSTANTS
-    for name, function in functions(spec).items():
-        old = OPSETS.get(function.opset, version)
-        if old >= version:
-            continue
-        _require_same_meaning(block_of(function), old, version, model)
-        block = block_of(function)
-        spec.mlProgram.functions[name].block_specializations[opset_of(version)].CopyFrom(block)
-        del spec.mlProgram.functions[name].block_specializations[function.opset]
-        spec.mlProgram.functions[name].opset = opset_of(version)
-    spec.specificationVersion = max(spec.specificationVersion, version)
+    if scheme.is_float16:
+        return _in_float16(operation, weights, version)
+    mask = _mask(weights, scheme, reading)
+    if mask is not None and not mask.any():
+        raise UnstorableError("no weight would be left")
+    if scheme.mode is None:
+        assert mask is not None
+        return sparse_constant(operation, weights, version, mask)
+    if scheme.is_linear:
+        dense = weights if mask is None else np.where(mask, weights, weights.dtype.type(0))
+        codes = quantize_affine(
+            dense,
+            scheme.bits,
+            blocks_of(scheme, weights.shape, reading.axes),
+            weights.dtype,
+            signed=bool(scheme.signed),
+            symmetric=scheme.mode == "linear_symmetric",
+        )
+        return linear_constant(operation, codes, scheme.bits, version, mask)
+    _require_whole_vectors(weights.shape, scheme, reading)
+    if scheme.mode == "unique":
+        scheme = replace(scheme, bits=_unique_bits(weights, scheme, version))
+    axis = reading.axes[0]
+    palette = palettize(weights, scheme, axis, table_functions[str(scheme.mode)], mask, ready)
+    of_codes = None if mask is None else mask.take(range(0, weights.shape[axis], scheme.vector), axis)
+    return palette_constant(operation, palette, version, of_codes)
 
 
-def _require_same_meaning(block: Any, old: int, new: int, model: Model) -> None:
-    for operation in walk_operations(block):
-        changed = CHANGED_OPERATIONS.get(operation.type, 0)
-        if old < changed <= new:
-            raise RequantError(
-                f"{model.path}: the operation {operation_name(operation)} of type {operation.type} has another meaning "
-                f"in the operator set {opset_of(changed)}, which this scheme needs or passes. Convert the original "
-                f"again with that deployment target, or use a scheme that runs on the model's own."
-            )
+def _in_float16(operation: Any, weights: NDArray[Any], version: int) -> list[Any]:
+    if _is_float16(operation):
+        raise UnstorableError("it is stored in float16 already")
+    largest = float(np.abs(weights).max())
+    if largest > LARGEST_FLOAT16:
+        raise UnstorableError(f"it holds numbers up to {largest:.5g}, beyond float16's range of {LARGEST_FLOAT16:.0f}")
+    return float16_constant(operation, weights, version)
 
 
-# Operations that lost a parameter in a later operator set: specification version of the change. All others only gained
-# types, or optional parameters whose defaults mean what was meant before (coremltools 9.0, the operations registered in
-# converters/mil/mil/ops/defs).
-CHANGED_OPERATIONS = {"crop_resize": 8, "non_maximum_suppression": 8}
+def _mask(weights: NDArray[Any], scheme: Scheme, reading: Reading) -> NDArray[np.bool_] | None:
+    if scheme.pruning is None:
+        return None
+    _require_whole_vectors(weights.shape, scheme, reading)
+    mask = kept(weights, scheme.pruning, reading.axes, scheme.vector)
+    require_sparsity(mask, scheme.pruning, reading.axes, scheme.vector)
+    return mask
+
+
+def _require_whole_vectors(shape: tuple[int, ...], scheme: Scheme, reading: Reading) -> None:
+    """Make sure that vectors divide the output channels, those of each group of a convolution too."""
+    channels = shape[reading.axes[0]]
+    if reading.axes[0] == 0:
+        channels //= reading.groups
+    if channels % scheme.vector:
+        raise UnstorableError(f"its {channels} output channels can't be divided into vectors of {scheme.vector}")
+
+
+def blocks_of(scheme: Scheme, shape: tuple[int, ...], axes: tuple[int, int]) -> tuple[int, ...]:
+    """Return how many blocks with a scale of their own there are along each axis of a tensor.
+
+    Raises:
+        UnstorableError: if the size of a block does not divide the input channels.
+    """
+    blocks = [1] * len(shape)
+    if scheme.granularity != "tensor":
+        blocks[axes[0]] = shape[axes[0]]
+    if scheme.granularity == "block":
+        channels = shape[axes[1]]
+        if channels % scheme.size:
+            raise UnstorableError(f"its {channels} input channels can't be divided into blocks of {scheme.size}")
+        blocks[axes[1]] = channels // scheme.size
+    return tuple(blocks)
+
+
+def _unique_bits(weights: NDArray[Any], scheme: Scheme, version: int) -> int:
+    """Return the fewest bits, at most those of the scheme, that hold the distinct numbers of a tensor."""
+    if scheme.granularity == "group" or scheme.vector > 1:
+        return scheme.bits
+    available = tuple(bits for bits in SCHEMES[Kind.ML_PROGRAM]["unique"] if bits != 3 or version > 8)
+    return distinct_bits(count_distinct(weights), scheme.bits, available)

@@ -1,4 +1,6 @@
-"""One colour and one marker per mode, for all plots; told apart by colour-blind readers and in grey.
+"""One colour and one marker per mode, one kind of line per family of a mode, for all plots.
+
+They are told apart by colour-blind readers and in grey.
 
 The colours are those of Okabe and Ito (2008, https://jfly.uni-koeln.de/color/).
 """
@@ -10,7 +12,10 @@ MODE_STYLES: dict[str, tuple[str, str]] = {
     "linear_symmetric": ("#56B4E9", "D"),
     "linear_lut": ("#E69F00", "s"),
     "kmeans": ("#009E73", "^"),
+    "unique": ("#999999", "P"),
     "custom_lut": ("#CC79A7", "v"),
+    "prune": ("#000000", "X"),
 }
+LINE_STYLES = ("-", "--", ":", "-.")  # the families of a mode, as kmeans and kmeans_group16, in their order
 ACCENT = "#D55E00"
 INK = "#333333"

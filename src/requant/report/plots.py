@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from requant.convert import FLOAT
-from requant.report.colours import ACCENT, INK, MODE_STYLES
+from requant.quantize.scheme import PRUNE
+from requant.report.colours import ACCENT, INK, LINE_STYLES, MODE_STYLES
 from requant.report.summary import Summary, fidelity_of, limit_of
 
 RATIOS = ("accuracy", "agreement")
@@ -23,11 +24,11 @@ _SVG: dict[Any, Any] = {"svg.hashsalt": "requant", "svg.fonttype": "path"}
 
 
 def plot_fidelity(summary: Summary, path: Path) -> None:
-    """Draw size against fidelity to an SVG file: a line per mode, the bits at its points, the limit, the choice."""
+    """Draw size against fidelity to an SVG file: a line per family, bits at its points, the limit, the choice."""
     column, title = fidelity_of(summary.table)
     with mpl.rc_context({**_SVG, "font.size": 10, "axes.edgecolor": INK, "axes.labelcolor": INK}):
         figure, axes = plt.subplots(figsize=(7.6, 4.6), layout="constrained")
-        ceiling = _draw_modes(axes, summary, column)
+        ceiling = _draw_families(axes, summary, column)
         _draw_limit(axes, summary, column)
         _draw_choice(axes, summary, column, ceiling)
         axes.set_xlabel("size of the delivered model (MB)")
@@ -44,17 +45,28 @@ def plot_fidelity(summary: Summary, path: Path) -> None:
         plt.close(figure)
 
 
-def _draw_modes(axes: Axes, summary: Summary, column: str) -> float:
-    """Draw a line per mode; return the height at which variants equal to the float model are shown."""
+def _draw_families(axes: Axes, summary: Summary, column: str) -> float:
+    """Draw a line per family; return the height at which variants equal to the float model are shown."""
     variants = summary.table[summary.table["scheme"] != FLOAT]
     finite = variants[column].replace([np.inf, -np.inf], np.nan)
     ceiling = float(finite.max()) * 1.08 if finite.notna().any() else 1.0
-    for mode, rows in variants.groupby("mode", sort=False):
-        colour, marker = MODE_STYLES[str(mode)]
+    lines = variants["family"].where(variants["mode"] != PRUNE, PRUNE)  # schemes that only prune make one line
+    for family, rows in variants.groupby(lines, sort=False):
+        mode = str(rows["mode"].iloc[0])
+        colour, marker = MODE_STYLES[mode]
+        siblings = list(dict.fromkeys(lines[variants["mode"] == mode]))
+        style = LINE_STYLES[siblings.index(family) % len(LINE_STYLES)]
         ordered = rows.sort_values("size_mb")
         heights = ordered[column].replace(np.inf, ceiling)
-        axes.plot(ordered["size_mb"], heights, marker=marker, color=colour, label=mode, linewidth=1.4, markersize=5)
-        if mode in ("linear", "kmeans"):
+        look: dict[str, Any] = {
+            "marker": marker,
+            "color": colour,
+            "linestyle": style,
+            "linewidth": 1.4,
+            "markersize": 5,
+        }
+        axes.plot(ordered["size_mb"], heights, label=family, **look)
+        if family in ("linear", "kmeans"):
             offset = -13 if mode == "linear" else 7
             for size, height, bits in zip(ordered["size_mb"], heights, ordered["bits"], strict=True):
                 axes.annotate(

@@ -69,7 +69,12 @@ def draw_sheet(
         float_mb: the float model's size in MB.
         variants: all of them, in any order.
     """
-    ordered = sorted(variants, key=lambda v: (list(MODE_STYLES).index(v.scheme.mode), -v.scheme.bits))
+    families = [v.scheme.family for v in variants]
+    order = list(MODE_STYLES)
+    ordered = sorted(
+        variants,
+        key=lambda v: (order.index(v.scheme.kind_of_mode), families.index(v.scheme.family), -v.scheme.bits),
+    )
     if reference.pictures:
         return _picture_sheet(model, data, reference, float_mb, ordered)
     if reference.labels:
@@ -115,12 +120,13 @@ def _block(
     variants: Sequence[VariantOutputs],
     output: str,
 ) -> Image.Image:
-    """Return one photograph with all that became of it: left the large pictures, right a grid of modes and bits."""
+    """Return one photograph with all that became of it: left the large pictures, right a grid of families and bits."""
     bits = sorted({v.scheme.bits for v in variants}, reverse=True)
-    modes = list(dict.fromkeys(v.scheme.mode for v in variants))
+    families = {v.scheme.family: v.scheme.kind_of_mode for v in variants}
+    label = max(LABEL, *(int(_font(14, bold=True).getlength(family)) + 2 * GAP for family in families))
     left = LARGE + 3 * GAP
-    width = left + LABEL + len(bits) * (CELL + GAP)
-    height = max(HEADER + len(modes) * (CELL + CAPTION), 2 * (LARGE + CAPTION)) + 2 * GAP
+    width = left + label + len(bits) * (CELL + GAP)
+    height = max(HEADER + len(families) * (CELL + CAPTION), 2 * (LARGE + CAPTION)) + 2 * GAP
     block = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(block)
     if photograph is not None:
@@ -128,14 +134,15 @@ def _block(
     float_top = HEADER + (LARGE + CAPTION if photograph is not None else 0)
     _place(block, Image.fromarray(float_picture), (GAP, float_top), LARGE, f"float model\n{float_mb:.2f} MB", INK)
     for column, number in enumerate(bits):
-        text = f"{number} bit" + ("s" if number > 1 else "")
-        draw.text((left + LABEL + column * (CELL + GAP), 2), text, INK, _font(16, bold=True))
-    for row, mode in enumerate(modes):
-        draw.text((left, HEADER + row * (CELL + CAPTION) + CELL // 2), mode, MODE_STYLES[mode][0], _font(14, bold=True))
+        text = f"{number} bit" + ("s" if number > 1 else "") if number else "pruned"
+        draw.text((left + label + column * (CELL + GAP), 2), text, INK, _font(16, bold=True))
+    for row, (family, mode) in enumerate(families.items()):
+        place = (left, HEADER + row * (CELL + CAPTION) + CELL // 2)
+        draw.text(place, family, MODE_STYLES[mode][0], _font(14, bold=True))
     for variant in variants:
         place = (
-            left + LABEL + bits.index(variant.scheme.bits) * (CELL + GAP),
-            HEADER + modes.index(variant.scheme.mode) * (CELL + CAPTION),
+            left + label + bits.index(variant.scheme.bits) * (CELL + GAP),
+            HEADER + list(families).index(variant.scheme.family) * (CELL + CAPTION),
         )
         picture = Image.fromarray(variant.outputs.pictures[output][index])
         colour = ACCENT if variant.recommended else INK
@@ -200,7 +207,7 @@ def _error_spread(model: str, reference: ModelOutputs, variants: Sequence[Varian
     for row, variant in enumerate(variants):
         errors = np.abs(variant.outputs.arrays[output].astype(np.float64) - wanted)
         low, first, middle, third, high = np.percentile(errors, [5, 25, 50, 75, 95])
-        colour, marker = MODE_STYLES[variant.scheme.mode]
+        colour, marker = MODE_STYLES[variant.scheme.kind_of_mode]
         axes.plot([low, high], [row, row], color=colour, linewidth=1)
         axes.plot([first, third], [row, row], color=colour, linewidth=4)
         axes.plot(middle, row, marker, color=INK, markersize=4)

@@ -26,8 +26,9 @@ from requant.records import read_record, write_record
 COLUMNS: dict[str, str] = {
     "model": "name of the model in the configuration",
     "scheme": "what was done to the weights, as kmeans_4; float for the float model",
-    "mode": "linear, linear_symmetric, linear_lut, kmeans, custom_lut or float",
-    "bits": "bits per weight that the scheme names",
+    "mode": "linear, linear_symmetric, linear_lut, kmeans, unique, custom_lut, prune (nothing else) or float",
+    "family": "the scheme without its bits, as kmeans_group16",
+    "bits": "bits per weight that the scheme names; those of the float model where weights are only pruned",
     "file": "name of the delivered file",
     "size_mb": "its size in MB (10**6 bytes); of an ML Program, of all files in the package",
     "ratio": "size of the preserved original divided by this size",
@@ -35,6 +36,8 @@ COLUMNS: dict[str, str] = {
     "bits_per_weight": "bits that a weight takes on average, measured, tables and scales counted in",
     "ios": "oldest iOS that loads it",
     "macos": "oldest macOS that loads it",
+    "raised_from_ios": "oldest iOS of the float model, if its operations were raised to store the variant's form",
+    "untouched": "weight tensors that stayed as they were; the variant's audit says which and why",
     "weight_snr_db": "signal-to-noise ratio of all weights against the float model's, in dB; inf: equal",
     "samples": "samples of evaluation data",
     "synthetic": "whether these are made up",
@@ -80,7 +83,8 @@ def summarize(model: str, evaluations: Sequence[Mapping[str, Any]], targets: Map
     Raises:
         RequantError: if a target can't be judged on this model.
     """
-    rows = [_row(model, evaluation) for evaluation in evaluations]
+    float_bits = round(evaluations[0]["bits_per_weight"])
+    rows = [_row(model, evaluation, float_bits) for evaluation in evaluations]
     judged_by = effective_targets(targets, rows[0], model)
     for row in rows:
         row["meets_targets"] = not missed(row, judged_by)
@@ -90,14 +94,15 @@ def summarize(model: str, evaluations: Sequence[Mapping[str, Any]], targets: Map
     return Summary(model, pd.DataFrame(rows)[[*COLUMNS]], judged_by, recommendation)
 
 
-def _row(model: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+def _row(model: str, evaluation: Mapping[str, Any], float_bits: int) -> dict[str, Any]:
     scheme = None if evaluation["scheme"] == FLOAT else Scheme.parse(evaluation["scheme"])
     weight_snr = evaluation["weight_snr_db"]
     return {
         "model": model,
         "scheme": evaluation["scheme"],
-        "mode": scheme.mode if scheme else FLOAT,
-        "bits": scheme.bits if scheme else round(evaluation["bits_per_weight"]),
+        "mode": scheme.kind_of_mode if scheme else FLOAT,
+        "family": scheme.family if scheme else FLOAT,
+        "bits": (scheme.bits if scheme else 0) or float_bits,
         "file": evaluation["file"],
         "bytes": evaluation["bytes"],
         "size_mb": evaluation["bytes"] / 1e6,
@@ -106,11 +111,19 @@ def _row(model: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "bits_per_weight": evaluation["bits_per_weight"],
         "ios": evaluation["ios"],
         "macos": evaluation["macos"],
+        "raised_from_ios": _raised_from(evaluation),
+        "untouched": evaluation["untouched"],
         "weight_snr_db": math.inf if weight_snr is None else weight_snr,
         "samples": evaluation["data"]["samples"],
         "synthetic": evaluation["data"]["synthetic"],
         **flat_figures(evaluation),
     }
+
+
+def _raised_from(evaluation: Mapping[str, Any]) -> str:
+    """Return the oldest iOS of the float model, if the variant needs a newer one; empty if it does not."""
+    proof = evaluation["raised"]
+    return str(proof["from_ios"]) if proof and proof["from_ios"] != evaluation["ios"] else ""
 
 
 def write_summary(summary: Summary, table: Path, judgement: Path) -> None:
@@ -128,9 +141,11 @@ def write_summary(summary: Summary, table: Path, judgement: Path) -> None:
 def read_summary(table: Path, judgement: Path) -> Summary:
     """Read what `write_summary` wrote."""
     record = read_record(judgement)
+    rows = pd.read_csv(table, sep="\t", dtype={"ios": str, "macos": str, "raised_from_ios": str})
+    rows["raised_from_ios"] = rows["raised_from_ios"].fillna("")
     return Summary(
         record["model"],
-        pd.read_csv(table, sep="\t", dtype={"ios": str, "macos": str}),
+        rows,
         record["targets"],
         Recommendation(record["recommended"], record["reason"]),
     )
