@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import resource
@@ -175,15 +176,23 @@ def coremltools_config(name: str) -> tuple[Any, Any]:
 
 
 def weight_snr(source: Path, variant: Path) -> float:
-    """Return the SNR of all weights of a variant in dB; coremltools gives what it stores names of their own."""
+    """Return the SNR of the weights that can be quantized in dB; NaN for a file that can't be read back.
+
+    coremltools gives what it stores names of its own.
+    """
     from requant.coreml.audit import decibels
     from requant.coreml.inventory import each_weight
     from requant.coreml.model import load
+    from requant.errors import RequantError
 
+    try:
+        written = list(each_weight(load(variant)))
+    except RequantError:
+        return math.nan
     found = {w.name.removesuffix("_pcs").rpartition("_")[0] if is_renamed(w.name) else w.name: w
-             for w in each_weight(load(variant))}  # fmt: skip
+             for w in written}  # fmt: skip
     signal = noise = 0.0
-    for weight in each_weight(load(source)):
+    for weight in filter(lambda one: one.quantizable, each_weight(load(source))):
         values = weight.values.astype(np.float64)
         signal += float(np.square(values).sum())
         noise += float(np.square(found[weight.name].values - values).sum())
@@ -204,9 +213,16 @@ def measure(engine: str, source: Path, scheme: str, output: Path) -> None:
     except Exception as error:  # whatever it raises is the result
         seconds, failure = 0.0, type(error).__name__
     sys.stdout = printed
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes in ru_maxrss's unit
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    print(json.dumps({"seconds": seconds, "peak_mb": peak, "failure": failure}))
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "failure": failure}))
+
+
+def peak_mb() -> float:
+    """Return the peak memory of this process; Linux counts that of the process that started it in `ru_maxrss`."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def cell(engine: str, python: str, source: Path, scheme: str, folder: Path) -> Cell:
@@ -247,11 +263,16 @@ def table(results: dict[str, dict[str, dict[str, Cell]]]) -> str:
                 ("snr_db", "{:.1f}"),
                 ("size_mb", "{:.2f}"),
             ):
-                columns += [one.failure or form.format(getattr(one, name)) for one in (ours, theirs)]
+                columns += [one.failure or shown(getattr(one, name), form) for one in (ours, theirs)]
                 columns += [ratio] if name == "seconds" else []
             parts.append("| " + " | ".join(columns) + " |")
         parts.append("")
     return "\n".join(parts)
+
+
+def shown(value: float, form: str) -> str:
+    """Return a figure in Markdown."""
+    return "corrupt" if math.isnan(value) else form.format(value)
 
 
 def plot(results: dict[str, dict[str, dict[str, Cell]]], path: Path) -> None:

@@ -7,6 +7,8 @@ The colours are those of Okabe and Ito (2008, https://jfly.uni-koeln.de/color/).
 
 from __future__ import annotations
 
+from typing import Any
+
 MODE_STYLES: dict[str, tuple[str, str]] = {
     "linear": ("#0072B2", "o"),
     "linear_symmetric": ("#56B4E9", "D"),
@@ -16,6 +18,7 @@ MODE_STYLES: dict[str, tuple[str, str]] = {
     "custom_lut": ("#CC79A7", "v"),
     "prune": ("#000000", "X"),
 }
-LINE_STYLES = ("-", "--", ":", "-.")  # the families of a mode, as kmeans and kmeans_group16, in their order
+# The families of a mode, as kmeans and kmeans_group16, in their order.
+LINE_STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
 ACCENT = "#D55E00"
 INK = "#333333"

@@ -166,6 +166,7 @@ def _row(row: pd.Series, columns: Sequence[tuple[str, str, str]], firsts: set[st
         "href": f"{folder}/{place}/{row['file']}",
         "cells": [_number(row[name], form) for name, _, form in columns],
         "systems": f"{row['ios']} / {row['macos']}",
+        "raised_from": row["raised_from_ios"],
         "meets": bool(row["meets_targets"]),
         "recommended": bool(row["recommended"]),
         "float": row["scheme"] == FLOAT,

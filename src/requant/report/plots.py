@@ -58,14 +58,10 @@ def _draw_families(axes: Axes, summary: Summary, column: str) -> float:
         style = LINE_STYLES[siblings.index(family) % len(LINE_STYLES)]
         ordered = rows.sort_values("size_mb")
         heights = ordered[column].replace(np.inf, ceiling)
-        look: dict[str, Any] = {
-            "marker": marker,
-            "color": colour,
-            "linestyle": style,
-            "linewidth": 1.4,
-            "markersize": 5,
-        }
-        axes.plot(ordered["size_mb"], heights, label=family, **look)
+        look: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": style}
+        if str(family).startswith(f"{PRUNE}_"):
+            look["markerfacecolor"] = "white"  # pruned, then quantized
+        axes.plot(ordered["size_mb"], heights, label=family, linewidth=1.4, markersize=5, **look)
         if family in ("linear", "kmeans"):
             offset = -13 if mode == "linear" else 7
             for size, height, bits in zip(ordered["size_mb"], heights, ordered["bits"], strict=True):

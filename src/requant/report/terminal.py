@@ -42,12 +42,13 @@ def short_table(summary: Summary) -> str:
     rows = pd.concat([summary.table[summary.table["scheme"] == FLOAT], best])
     made_up = ", judged on inputs that are made up" if summary.table["synthetic"].any() else ""
     lines = [f"{summary.model}: the best variant at each bit width{made_up}"]
-    lines.append(f"  {'variant':<20}{'MB':>8}{'smaller':>10}{_SHOWN[column]:>12}  runs on")
+    width = max(20, 2 + int(rows["scheme"].str.len().max()))
+    lines.append(f"  {'variant':<{width}}{'MB':>8}{'smaller':>10}{_SHOWN[column]:>12}  runs on")
     for _, row in rows.iterrows():
         mark = " <- ship this" if row["recommended"] else ""
         systems = f"iOS {row['ios']}, macOS {row['macos']}"
         lines.append(
-            f"  {row['scheme']:<20}{row['size_mb']:>8.2f}{row['ratio']:>9.1f}x{_figure(row[column], column):>12}"
+            f"  {row['scheme']:<{width}}{row['size_mb']:>8.2f}{row['ratio']:>9.1f}x{_figure(row[column], column):>12}"
             f"  {systems}{mark}"
         )
     return "\n".join([*lines, f"  {summary.recommendation.reason}", ""])
