@@ -5,13 +5,19 @@ import numpy as np
 import pytest
 from coremltools.models.neural_network import quantization_utils
 
+from requant.coreml.audit import signal_to_noise
+from requant.coreml.inventory import stored_weights
 from requant.coreml.network import decode, network_of, weight_fields
 from requant.coreml.packing import unpack
 from requant.errors import RequantError
+from requant.quantize.linear import quantize_linear
 from requant.quantize.lookup import evenly_spaced
 from requant.quantize.scheme import Scheme
-from requant.quantize.variant import quantize
+from requant.quantize.selection import Choice, Rule, Selection
+from requant.quantize.variant import quantize, quantize_with_choices
+from requant.runtime import open_model
 from tests.building import add_convolution, add_inner_product, network, numbers, weight_messages
+from tests.coreml.joining import nested
 
 BITS = (8, 7, 6, 5, 4, 3, 2, 1)
 MODES = [*((mode, bits) for mode in ("linear", "linear_lut", "kmeans") for bits in BITS), ("linear_symmetric", 8)]
@@ -207,3 +213,89 @@ def test_branches_and_loops_are_quantized_too():
 
     spec = variant(network(layers), "linear", 8)
     assert spec.neuralNetwork.layers[0].loop.bodyNetwork.layers[0].innerProduct.weights.rawValue
+
+
+def test_every_network_of_a_pipeline_is_quantized():
+    pipeline = nested()
+    found, choices = quantize_with_choices(pipeline, Scheme.of("linear", 4))
+    taken = {name for name, choice in choices.items() if choice.scheme}
+    assert taken == {"net/fc.weights", "inner/first/fc.weights", "inner/second/fc.weights"}
+    assert {weight.form for weight in stored_weights(found) if weight.name in taken} == {"linear"}
+    inner = found.spec.pipeline.models[2].pipeline.models[0]
+    assert inner.specificationVersion == 3
+    assert found.spec.specificationVersion == max(stage.specificationVersion for stage in found.spec.pipeline.models)
+    inputs = {"x": numbers(3)}
+    expected, outputs = (open_model(each).predict(inputs)["y"] for each in (pipeline, found))
+    assert 5 < signal_to_noise(expected, outputs) < 60
+
+
+def test_an_updatable_network_in_a_pipeline_is_named():
+    pipeline = nested()
+    pipeline.spec.pipeline.models[1].isUpdatable = True
+    with pytest.raises(RequantError, match="its model net is updatable"):
+        quantize(pipeline, Scheme.of("linear", 8))
+
+
+def test_rules_choose_among_the_weights_of_a_network():
+    def layers(b):
+        add_inner_product(b, numbers(30, 50), numbers(30), "first", "x", "z")
+        add_inner_product(b, numbers(20, 30), numbers(20), "second", "z", "v")
+        add_inner_product(b, numbers(10, 20), name="third", source="v")
+
+    model = network(layers, {"x": (50,)})
+    small = Rule("float16", fewer_than=1000, schemes=("kmeans*",))
+    rules = (Rule("untouched", name="third"), small, Rule("6", name="first"))
+    found, choices = quantize_with_choices(model, Scheme.of("kmeans", 4), selection=Selection(rules))
+    forms = {weight.name: (weight.form, weight.bits) for weight in stored_weights(found)}
+    assert forms == {
+        "first.weights": ("lookup table", 6), "first.bias": ("float32", 32), "second.weights": ("float16", 16),
+        "second.bias": ("float16", 16), "third.weights": ("float32", 32),
+    }  # fmt: skip
+    assert choices["third.weights"] == Choice(None, "rule 1 of tensors: untouched")
+    assert choices["second.bias"].reason == "its layer is in float16"
+    assert found.spec.specificationVersion == 3
+    found, _ = quantize_with_choices(model, Scheme.of("linear", 16), selection=Selection(rules[:1]))
+    assert {w.name: w.form for w in stored_weights(found)}["third.weights"] == "float32"
+    assert {w.name: w.form for w in stored_weights(found)}["second.bias"] == "float16"
+
+
+def test_weights_beyond_float16_are_named_or_refused():
+    large = numbers(4, 5)
+    large[1, 1] = 1e6
+    model = network(lambda b: add_inner_product(b, large, numbers(4), "large"), {"x": (5,)})
+    with pytest.raises(RequantError, match=r"large.weights: .*holds numbers up to 1e\+06, beyond float16"):
+        quantize(model, Scheme.of("linear", 16))
+    refuse = Selection(beyond_float16="refuse")
+    with pytest.raises(RequantError, match=r"large.weights holds numbers up to 1e\+06.*Set beyond_float16 to float32"):
+        quantize(model, Scheme.of("linear", 16), selection=refuse)
+    assert quantize(model, Scheme.of("linear", 8), selection=refuse)
+
+
+def test_layer_normalization_stays_float32_at_16_bits():
+    def layers(b):
+        add_inner_product(b, numbers(6, 5), numbers(6), "fc", "x", "z")
+        b.add_layer_normalization("norm", "z", "y", (6,), numbers(6), numbers(6))
+
+    model = network(layers, {"x": (5,)}, exact=True)
+    found, choices = quantize_with_choices(model, Scheme.of("linear", 16))
+    forms = {weight.name: weight.form for weight in stored_weights(found)}
+    assert (forms["fc.weights"], forms["norm.gamma"], forms["norm.beta"]) == ("float16", "float32", "float32")
+    assert choices["norm.gamma"].reason == "Core ML takes it as float32 only"
+
+
+def test_distinct_numbers_of_a_network_take_as_few_bits_as_hold_them():
+    values = numbers(5)[np.random.default_rng(0).integers(0, 5, (30, 40))]
+    model = network(lambda b: add_inner_product(b, values, name="fc"), {"x": (40,)})
+    found = quantize(model, Scheme.of("unique", 8))
+    (weight,) = stored_weights(found)
+    assert (weight.form, weight.bits) == ("lookup table", 3)
+    np.testing.assert_array_equal(weight.values, values)
+
+
+def test_one_scale_for_a_tensor():
+    model = network(lambda b: add_inner_product(b, numbers(30, 40), name="fc"), {"x": (40,)})
+    (weight,) = stored_weights(quantize(model, Scheme.parse("linear_5_tensor")))
+    expected = quantize_linear(numbers(30, 40).reshape(1, -1), 5)
+    np.testing.assert_allclose(
+        weight.values.reshape(-1), expected.codes[0] * expected.scale[0] + expected.bias[0], rtol=1e-6, atol=1e-6
+    )

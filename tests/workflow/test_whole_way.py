@@ -1,5 +1,6 @@
 """One project, taken the whole way and changed step by step, as its user would."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -135,12 +136,70 @@ class TestWholeWay:
         assert project.digests() == kept
 
 
+NAMED = {
+    "original": "models_original/digits.mlpackage",
+    "schemes": ["kmeans_4_group16", "linear_8", "prune_50_linear_8"],
+    "tensors": [{"name": "*conv2*", "store": "untouched", "schemes": ["linear_8"]}],
+}
+
+
+@pytest.mark.usefixtures("first_run")
+class TestSchemesAndTensors:
+    """Named schemes and the table of tensors, in the same project, after the above."""
+
+    def test_named_schemes_are_made_raised_and_proven(self, project):
+        project.configure(digits=NAMED)
+        run = project.snakemake()
+        assert run.status == 0, run.text
+        table = pd.read_csv(project.folder / "results/digits/summary.tsv", sep="\t", dtype=str).set_index("scheme")
+        assert list(table.index) == ["float", "kmeans_4_group16", "linear_8", "prune_50_linear_8"]
+        assert table["ios"].to_dict() == {
+            "float": "15", "kmeans_4_group16": "18", "linear_8": "16", "prune_50_linear_8": "18",
+        }  # fmt: skip
+        assert table["raised_from_ios"].fillna("").tolist() == ["", "15", "15", "15"]
+        assert table["family"].tolist() == ["float", "kmeans_group16", "linear", "prune_50_linear"]
+        proof = json.loads((project.folder / "results/digits/raised/9.json").read_text())
+        assert (proof["from_ios"], proof["ios"], proof["equal"]) == ("15", "18", True)
+        assert "raised from 15" in (project.folder / "results/report/index.html").read_text()
+
+    def test_the_audit_says_what_each_tensor_became(self, project):
+        audit = json.loads((project.folder / "results/digits/variants/digits_linear_8.mlpackage.zip.json").read_text())
+        tensors = {tensor["name"]: tensor for tensor in audit["tensors"]}
+        assert tensors["network_conv2_weight"]["requested"] == "untouched"
+        assert tensors["network_conv2_weight"]["reason"] == "rule 1 of tensors: untouched"
+        assert tensors["network_conv3_weight"]["form"] == "linear"
+        assert "only tensors with more than 2,048" in tensors["network_scores_weight"]["reason"]
+
+    def test_a_changed_rule_makes_just_the_variants_again_that_it_is_for(self, project):
+        rules = [{"name": "*conv2*", "store": "float16", "schemes": ["linear_8"]}]
+        project.configure(digits={**NAMED, "tensors": rules})
+        run = project.snakemake()
+        assert run.status == 0, run.text
+        assert run.jobs == {**TABLE_JOBS, "quantize": 1, "predict": 1, "evaluate": 1}
+
+    def test_a_rule_that_fits_no_tensor_is_told(self, project):
+        project.configure(digits={**NAMED, "tensors": [{"name": "misspelt", "store": "untouched"}]})
+        run = project.snakemake("--", "variants")
+        assert run.status != 0
+        assert "a rule of tensors (name: misspelt, type: *, store: untouched) fits no tensor" in run.text
+
+    def test_what_the_deployment_target_can_not_run_is_refused_before_any_job(self, project):
+        project.configure(digits={**NAMED, "deployment_target": "iOS17"})
+        run = project.snakemake("-n")
+        assert run.status != 0
+        assert "kmeans_4_group16 needs iOS 18, macOS 15, but deployment_target is iOS 17, macOS 14" in run.text
+        path = "results/digits/variants/digits_kmeans_4_group8.mlpackage.zip"
+        project.configure(digits={**NAMED, "schemes": ["linear_8"], "deployment_target": "iOS17"})
+        run = project.snakemake("-n", "--", path)
+        assert "models.digits: kmeans_4_group8 needs iOS 18" in run.text
+
+
 def test_three_lines_give_all_modes_and_bits(project):
     project.configure(mine={"original": "models_original/tiny.mlmodel"})
     run = project.snakemake("-n", "--", "variants")
     assert run.status == 0, run.text
     kind = next(iter(SCHEMES))
-    wanted = sum(len(bits) for mode, bits in SCHEMES[kind].items() if mode != "custom_lut")
+    wanted = sum(len(bits) for mode, bits in SCHEMES[kind].items() if mode not in ("custom_lut", "unique"))
     assert run.jobs["quantize"] == wanted
 
 

@@ -22,6 +22,7 @@ from requant.coreml.deployment import OPSETS, SYSTEMS, opset_of
 from requant.coreml.kind import Kind
 from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import Model
+from requant.coreml.pipeline import parts_of, raise_version
 from requant.coreml.program import (
     DTYPES,
     SUB_BYTE_BITS,
@@ -74,7 +75,7 @@ def raised(model: Model, spec_version: int) -> Model:
     program; whoever stores the model may write the file anew.
 
     Args:
-        model: an ML Program; it is not changed.
+        model: an ML Program, or a pipeline of some; it is not changed.
         spec_version: 6 (iOS 15) or newer.
 
     Raises:
@@ -90,14 +91,15 @@ def raise_program(model: Model, spec_version: int) -> Raising:
     if spec_version not in OPSETS.values():
         known = ", ".join(str(version) for version in OPSETS.values())
         raise RequantError(f"specification version {spec_version} has no operator set; there are {known}.")
-    spec = model.copy_spec()
+    newer = dataclasses.replace(model, spec=model.copy_spec())
     rewritten: list[str] = []
-    for _, function in sorted(functions(spec).items()):
-        old = OPSETS.get(function.opset, spec_version)
-        if old < spec_version:
-            rewritten += _raise_function(function, old, spec_version, model)
-    spec.specificationVersion = max(spec.specificationVersion, spec_version)
-    return Raising(dataclasses.replace(model, spec=spec), tuple(rewritten))
+    for prefix, part in parts_of(newer):
+        for _, function in sorted(functions(part.spec).items()):
+            old = OPSETS.get(function.opset, spec_version)
+            if old < spec_version:
+                rewritten += (prefix + name for name in _raise_function(function, old, spec_version, part))
+    raise_version(newer.spec, spec_version)
+    return Raising(newer, tuple(rewritten))
 
 
 def _raise_function(function: Any, old: int, new: int, model: Model) -> list[str]:
