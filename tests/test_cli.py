@@ -7,7 +7,9 @@ from requant.cli import main
 from requant.coreml.model import load, save
 from requant.quantize.scheme import Scheme
 from requant.quantize.variant import quantize
+from requant.report.anatomy import describe
 from tests.building import add_inner_product, network, numbers
+from tests.workflow.project import DIGITS
 
 
 @pytest.fixture
@@ -78,7 +80,25 @@ def test_describe_a_variant(some_weights, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{tmp_path / 'v.mlpackage.zip'}: ML Program, 0.02 MB, iOS 16 and macOS 13 or newer"
     assert "    fc_weight_0: 20 x 800, lookup table, 4 bits" in lines
-    assert "    conv_bias_0: 32, float32" in lines
+    assert "    conv_bias_0: 32, float32, of conv" in lines
+
+
+def test_quantize_says_what_each_tensor_became(tmp_path, capsys):
+    output = tmp_path / "digits.mlpackage.zip"
+    assert main(["quantize", str(DIGITS), "kmeans_4_group16", str(output)]) == 0
+    told = capsys.readouterr().out
+    assert f"wrote {output}, 0.09 MB" in told
+    assert "iOS 18 and macOS 15 or newer" in told
+    assert "network_conv2_weight: 64 x 32 x 3 x 3, lookup table, 4." in told
+    assert "network_scores_weight: 10 x 96, float32, 32.00 bits per weight, SNR infinite (equal) (960 numbers;" in told
+    assert "of conv" in describe(load(DIGITS), 1, tensors=True)
+
+
+def test_quantize_tells_a_scheme_that_there_is_not(tmp_path, capsys):
+    output = tmp_path / "digits.mlpackage.zip"
+    assert main(["quantize", str(DIGITS), "kmeans_5", str(output)]) == 1
+    assert "has no kmeans at 5 bits" in capsys.readouterr().err
+    assert not output.exists()
 
 
 def test_describe_tells_a_foreign_file(tmp_path, capsys):

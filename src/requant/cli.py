@@ -68,6 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--function", default="", metavar="NAME", help="of an ML Program with several")
     compare.set_defaults(command=_compare_runtimes)
 
+    quantize = commands.add_parser(
+        "quantize", help="make one variant of a float model, and say what each tensor became"
+    )
+    quantize.add_argument("model", type=Path, metavar="FILE")
+    quantize.add_argument("scheme", metavar="SCHEME", help="as kmeans_4 or linear_4_block32; see docs/modes.md")
+    quantize.add_argument("output", type=Path, metavar="OUTPUT", help="a .mlmodel, or an .mlpackage.zip")
+    quantize.add_argument("--custom-lut", metavar="FILE.py:FUNCTION", help="for the mode custom_lut")
+    quantize.set_defaults(command=_quantize)
+
     unpack = commands.add_parser("unpack", help="lay out an .mlpackage.zip as the folder that Xcode takes")
     unpack.add_argument("model", type=Path, metavar="FILE")
     unpack.add_argument("folder", type=Path, metavar="NAME.mlpackage")
@@ -130,6 +139,15 @@ def _compare_runtimes(options: argparse.Namespace) -> None:
     print(comparison_table(compare_engines(options.model, options.data, options.function)))
     if sys.platform != "darwin":
         print("Apple's framework runs on macOS only; run this command on a Mac to see it beside these.")
+
+
+def _quantize(options: argparse.Namespace) -> None:
+    from requant.quantize.scheme import Scheme
+    from requant.quantize.variant import make_variant
+    from requant.report.anatomy import describe_audit
+
+    record = make_variant(options.model, Scheme.parse(options.scheme), options.output, options.custom_lut)
+    print(f"wrote {options.output}, {options.output.stat().st_size / 1e6:.2f} MB\n{describe_audit(record)}")
 
 
 def _unpack(options: argparse.Namespace) -> None:

@@ -204,6 +204,7 @@ def with_fresh_names(operations: list[Any], taken: set[str]) -> list[Any]:
             while fresh in taken:
                 fresh += "_"
             renamed[output.name] = output.name = fresh
+            operation.attributes["name"].CopyFrom(text(operation.outputs[0].name))
     return operations
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from requant.coreml.audit import audit
 from requant.coreml.inventory import require_float
 from requant.coreml.kind import Kind
-from requant.coreml.model import Model, load, save
+from requant.coreml.model import Model, load, save, size_of
 from requant.coreml.pipeline import parts_of, raise_version, updatable_part
 from requant.coreml.raising import raised
 from requant.errors import RequantError
@@ -203,7 +203,7 @@ def make_variant(
 
 
 def _require_smaller(size: int, float_model: Path, scheme: Scheme, choices: Mapping[str, Choice]) -> None:
-    before = float_model.stat().st_size
+    before = size_of(float_model)
     if size >= before and not expects_nothing(scheme, choices):
         raise RequantError(
             f"{scheme} made {float_model} no smaller ({size} bytes, before {before}). Its tensors are too "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from requant.coreml.deployment import oldest_system
@@ -15,6 +15,7 @@ from requant.coreml.network import network_of, walk_layers
 from requant.coreml.pipeline import stages_of
 from requant.coreml.program import all_operations, functions, is_constant
 from requant.coreml.weights import StoredWeight, bits_per_weight
+from requant.quantize.variant import facts_of
 
 
 def describe(model: Model, size: int, tensors: bool = False) -> str:
@@ -60,15 +61,15 @@ def _shape(state: Any) -> str:
     return " x ".join(map(str, state.type.stateType.arrayType.shape))
 
 
-def _contents(model: Model, tensors: bool) -> Iterator[str]:
+def _contents(model: Model, tensors: bool, prefix: str = "") -> Iterator[str]:
     body = model.spec.WhichOneof("Type")
     if body in PIPELINES:
-        stages = [(stage.spec.WhichOneof("Type"), stage) for _, stage in stages_of(model)]
-        yield f"  {len(stages)} models one after the other: " + ", ".join(kind for kind, _ in stages)
-        for kind, stage in stages:
+        stages = [(name, stage.spec.WhichOneof("Type"), stage) for name, stage in stages_of(model)]
+        yield f"  {len(stages)} models one after the other: " + ", ".join(kind for _, kind, _ in stages)
+        for name, kind, stage in stages:
             if kind in KINDS or kind in PIPELINES:
-                yield f"  in the {kind}:"
-                yield from (f"  {line}" for line in _contents(stage, tensors))
+                yield f"  in the {kind} {prefix}{name}:"
+                yield from (f"  {line}" for line in _contents(stage, tensors, f"{prefix}{name}/"))
         return
     if body not in KINDS:
         yield "  no weights to quantize"
@@ -78,7 +79,8 @@ def _contents(model: Model, tensors: bool) -> Iterator[str]:
     yield f"  {count:,} weights in {len(weights)} tensors, {bits_per_weight(weights):.2f} bits per weight"
     yield from _forms(weights)
     if tensors:
-        yield from (_tensor(weight) for weight in weights)
+        readers = {facts.name: facts.types for facts in facts_of(model)}
+        yield from (_tensor(weight, prefix, readers.get(weight.name, ())) for weight in weights)
     counted = _layer_types(model).most_common()
     word = "operations" if functions(model.spec) else "layers"
     total = sum(n for _, n in counted)
@@ -102,10 +104,31 @@ def _forms(weights: list[StoredWeight]) -> Iterator[str]:
         yield f"    {form}: {count:,} weights in {tensors}, {stored / 1e6:.2f} MB"
 
 
-def _tensor(weight: StoredWeight) -> str:
-    return f"    {weight.name}: {' x '.join(map(str, weight.values.shape))}, {_form(weight)}"
+def _tensor(weight: StoredWeight, prefix: str, types: Sequence[str]) -> str:
+    """Return a line of a tensor; the types are those that rules of the configuration look at."""
+    shape = " x ".join(map(str, weight.values.shape))
+    return f"    {prefix}{weight.name}: {shape}, {_form(weight)}" + (f", of {' and '.join(types)}" if types else "")
 
 
 def _form(weight: StoredWeight) -> str:
     bits = f", {weight.bits} bit" + ("s" if weight.bits != 1 else "") if 0 < weight.bits < 16 else ""
     return f"{weight.form}{bits}"
+
+
+def describe_audit(record: Mapping[str, Any]) -> str:
+    """Return what a variant stores, tensor by tensor, from its audit (`requant.coreml.audit`)."""
+    snr = _decibels(record["weight_snr_db"])
+    lines = [
+        f"  {record['bits_per_weight']:.2f} bits per weight, weight SNR {snr}, iOS {record['ios']} and macOS "
+        f"{record['macos']} or newer"
+    ]
+    for tensor in record["tensors"]:
+        shape = " x ".join(map(str, tensor["shape"]))
+        became = f"{tensor['form']}, {tensor['bits_per_weight']:.2f} bits per weight, SNR {_decibels(tensor['snr_db'])}"
+        why = f" ({tensor['reason']})" if tensor["reason"] else ""
+        lines.append(f"    {tensor['name']}: {shape}, {became}{why}")
+    return "\n".join(lines)
+
+
+def _decibels(value: float | None) -> str:
+    return "infinite (equal)" if value is None else f"{value:.1f} dB"
