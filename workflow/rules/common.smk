@@ -20,6 +20,7 @@ from requant.coreml.systems import OPSETS
 from requant.errors import RequantError
 from requant.evaluate.data import data_files
 from requant.fingerprint import fingerprint
+from requant.originals import read_lock, verify
 from requant.quantize.custom import split_reference
 from requant.quantize.scheme import PATTERN, Scheme
 
@@ -70,6 +71,18 @@ wildcard_constraints:
     variant=f"float|{PATTERN}",
     version=r"\d+",
     suffix=r"mlmodel|mlpackage\.zip",
+
+
+def require_unchanged_originals() -> None:
+    """Check the originals that have no record, or were touched since it was written; stop with a message for the user."""
+    for model in MODELS.values():
+        record = Path(f"results/{model.name}/original.json")
+        written = record.stat().st_mtime if record.exists() else 0
+        try:
+            if any(not path.is_file() or path.stat().st_mtime > written for path in model.locked_files):
+                verify(model.original, read_lock(model.original.parent))
+        except RequantError as error:
+            raise WorkflowError(f"models.{model.name}: {error}") from None
 
 
 def settings(wildcards) -> ModelSettings:

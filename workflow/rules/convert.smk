@@ -2,7 +2,6 @@ rule convert:
     """Bring an original to a float Core ML model, written canonically; refuse one that is quantized already."""
     input:
         record="results/{model}/original.json",
-        verified=ancient("results/originals.txt"),
     output:
         model="results/{model}/float/{model}.{suffix}",
         audit="results/{model}/float/{model}.{suffix}.json",

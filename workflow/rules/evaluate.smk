@@ -1,8 +1,7 @@
 rule data:
     """Write down which evaluation data a model has, by digest."""
     input:
-        files=evaluation_files,
-        verified=ancient("results/originals.txt"),
+        evaluation_files,
     output:
         "results/{model}/data.json",
     log:

@@ -15,18 +15,12 @@ rule verify:
         "../../scripts/verify.py"
 
 
-# Conversions wait for this file, so that a changed original stops the run before any other model is worked on. They
-# take it as ancient: that one more model is verified is no reason to convert the others again.
 rule originals:
     """Check all preserved originals."""
     input:
         expand("results/{model}/original.json", model=MODELS),
-    output:
-        "results/originals.txt",
-    log:
-        "results/originals.log",
-    priority: 100
-    params:
-        text="\n".join(sorted(MODELS)),
-    shell:
-        "(echo 'verified:' && echo '{params.text}') > {output} 2> {log}"
+
+
+# Before the first job of a run, whichever that is: a changed original stops the run before any model is worked on.
+onstart:
+    require_unchanged_originals()
