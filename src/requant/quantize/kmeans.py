@@ -161,13 +161,15 @@ def kmeans_groups(
         The table of each row, float32 (groups, clusters), and the indices into it, uint8 (groups, n).
     """
     groups, size = weights.shape
+    if size > _BATCH:
+        found = [kmeans(row, clusters, keep_zeros=keep_zeros) for row in weights]
+        return np.stack([table for table, _ in found]), np.stack([indices for _, indices in found])
     tables = np.empty((groups, clusters), np.float32)
     indices = np.empty((groups, size), np.uint8)
     rows = max(1, _BATCH // size)
     for start in range(0, groups, rows):
         ordered = np.sort(weights[start : start + rows].astype(np.float32), axis=1)
-        found = _tables([Distribution._of_sorted(row) for row in ordered], clusters, keep_zeros)
-        tables[start : start + rows] = found
+        tables[start : start + rows] = _tables([Distribution._of_sorted(r) for r in ordered], clusters, keep_zeros)
     for group in range(groups):
         indices[group] = nearest(tables[group], weights[group])
     return tables, indices

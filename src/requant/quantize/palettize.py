@@ -101,12 +101,16 @@ def _channel_scales(weights: NDArray[Any], axis: int) -> NDArray[Any]:
 
 def _over(weights: NDArray[Any], scales: NDArray[Any], axis: int) -> NDArray[np.float32]:
     shape = [-1 if i == axis else 1 for i in range(weights.ndim)]
-    return np.asarray(weights.astype(np.float32) / scales.astype(np.float32).reshape(shape), np.float32)
+    numbers = weights.astype(np.float32)
+    numbers /= scales.astype(np.float32).reshape(shape)
+    return numbers
 
 
 def _grouped(weights: NDArray[Any], axis: int, size: int, vector: int) -> NDArray[Any]:
     """Return weights as (groups, vectors of a group, vector): neighbouring output channels make a vector."""
     moved = np.moveaxis(weights, axis, 0)
+    if vector == 1:
+        return moved.reshape(moved.shape[0] // size, -1, 1)
     split = moved.reshape(moved.shape[0] // size, size // vector, vector, -1)
     return split.transpose(0, 1, 3, 2).reshape(len(split), -1, vector)
 
@@ -136,10 +140,12 @@ def _tables(
     if scheme.mode == "kmeans" and scheme.vector == 1 and mask is None:
         tables, codes = kmeans_groups(rows[..., 0], entries, keep_zeros=scheme.zeros)
         return tables[..., np.newaxis], codes
-    every = np.ones(rows.shape[:2], np.bool_) if mask is None else mask
-    made = [_table(row[chosen], scheme, function) for row, chosen in zip(rows, every, strict=True)]
+    if mask is None:
+        made = [_table(row, scheme, function) for row in rows]
+        return np.stack([table for table, _ in made]), np.stack([codes for _, codes in made])
+    made = [_table(row[kept], scheme, function) for row, kept in zip(rows, mask, strict=True)]
     codes = np.zeros(rows.shape[:2], np.uint8)
-    codes[every] = np.concatenate([codes_of_row for _, codes_of_row in made])
+    codes[mask] = np.concatenate([codes_of_row for _, codes_of_row in made])
     return np.stack([table for table, _ in made]), codes
 
 
@@ -152,7 +158,7 @@ def _table(
         return np.zeros((entries, scheme.vector), np.float32), np.zeros(0, np.uint8)
     if scheme.mode == "kmeans":
         if scheme.vector > 1:
-            return cluster_vectors(np.asarray(vectors, np.float32), entries)
+            return cluster_vectors(vectors, entries)
         table, codes = kmeans(vectors[:, 0], entries)
         return table[:, np.newaxis], codes
     if scheme.vector > 1:
@@ -190,5 +196,5 @@ def _nearest(rows: NDArray[Any], tables: NDArray[Any]) -> NDArray[np.uint8]:
     if rows.shape[2] == 1:
         found: Sequence[NDArray[np.uint8]] = [nearest(t[:, 0], row[:, 0]) for t, row in zip(floats, rows, strict=True)]
     else:
-        found = [nearest_vectors(t, row.astype(np.float32)) for t, row in zip(floats, rows, strict=True)]
+        found = [nearest_vectors(t, row) for t, row in zip(floats, rows, strict=True)]
     return np.stack(found)

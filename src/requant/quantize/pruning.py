@@ -15,6 +15,8 @@ from requant.errors import RequantError
 from requant.quantize.scheme import Pruning
 from requant.quantize.selection import UnstorableError
 
+CHUNK = 1 << 16  # windows of n of m pruning that are sorted at once
+
 
 def kept(weights: NDArray[Any], pruning: Pruning, axes: tuple[int, int], vector: int = 1) -> NDArray[np.bool_]:
     """Return which weights are kept, bool in the shape of `weights`.
@@ -73,9 +75,11 @@ def _n_of_m(magnitude: NDArray[np.float32], pruning: Pruning, axis: int) -> NDAr
     rows = np.moveaxis(magnitude, axis, -1)
     padded = np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, -channels % pruning.m)])
     windows = padded.reshape(*padded.shape[:-1], -1, pruning.m)
-    order = np.argsort(windows, axis=-1, kind="stable")[..., : pruning.n]
-    mask = np.ones(windows.shape, np.bool_)
-    np.put_along_axis(mask, order, values=False, axis=-1)
+    flat = windows.reshape(-1, pruning.m)
+    mask = np.ones(flat.shape, np.bool_)
+    for start in range(0, len(flat), CHUNK):
+        order = np.argsort(flat[start : start + CHUNK], axis=-1, kind="stable")[:, : pruning.n]
+        np.put_along_axis(mask[start : start + CHUNK], order, values=False, axis=-1)
     return np.asarray(np.moveaxis(mask.reshape(padded.shape)[..., :channels], -1, axis))
 
 

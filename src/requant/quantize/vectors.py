@@ -9,6 +9,7 @@ result depends on the vectors alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,11 +63,11 @@ class _Clusters:
         return sums
 
 
-def cluster_vectors(vectors: NDArray[np.float32], clusters: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def cluster_vectors(vectors: NDArray[Any], clusters: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Cluster vectors so that the sum of squared distances to the nearest centre is small.
 
     Args:
-        vectors: float32, (n, dimension), at least one, all finite.
+        vectors: float16 or float32, (n, dimension), at least one, all finite.
         clusters: 1 to 256.
 
     Returns:
@@ -78,6 +79,7 @@ def cluster_vectors(vectors: NDArray[np.float32], clusters: int) -> tuple[NDArra
         table, _ = cluster_vectors(some, clusters)
         if len(np.unique(table, axis=0)) == clusters:
             return table, nearest_vectors(table, vectors)
+    vectors = vectors.astype(np.float32, copy=False)
     order = _lexicographic(vectors)
     ordered = vectors[order] + np.float32(0)  # -0.0 is 0.0
     new = np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))
@@ -96,7 +98,7 @@ def cluster_vectors(vectors: NDArray[np.float32], clusters: int) -> tuple[NDArra
     return table, indices
 
 
-def nearest_vectors(table: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
+def nearest_vectors(table: NDArray[np.float32], vectors: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the index of the entry of a table (clusters, d) that is nearest to each vector (n, d)."""
     indices = np.empty(len(vectors), np.uint8)
     for start in range(0, len(vectors), _CHUNK):
