@@ -45,11 +45,6 @@ def clustered(bits: int, weights: NDArray[Any]) -> LookupTable:
     return LookupTable(*kmeans(weights, 1 << bits))
 
 
-def clustered_with_zeros(bits: int, weights: NDArray[Any]) -> LookupTable:
-    """Return a table by k-means that holds an exact zero, if the tensor does."""
-    return LookupTable(*kmeans(weights, 1 << bits, keep_zeros=True))
-
-
 def distinct(bits: int, weights: NDArray[Any]) -> LookupTable:
     """Return the distinct numbers of a tensor in ascending order, the last repeated to fill the table.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from requant.quantize.kmeans import kmeans, kmeans_groups, nearest
+from requant.quantize.kmeans import kmeans_groups, nearest
 from requant.quantize.linear import rounded_up
 from requant.quantize.lookup import LookupTable, TableFunction
 from requant.quantize.scheme import Scheme
@@ -156,12 +156,9 @@ def _table(
     entries = 1 << scheme.bits
     if not len(vectors):
         return np.zeros((entries, scheme.vector), np.float32), np.zeros(0, np.uint8)
-    if scheme.mode == "kmeans":
-        if scheme.vector > 1:
-            return cluster_vectors(vectors, entries)
-        table, codes = kmeans(vectors[:, 0], entries)
-        return table[:, np.newaxis], codes
     if scheme.vector > 1:
+        if scheme.mode == "kmeans":
+            return cluster_vectors(vectors, entries)
         return _distinct_vectors(vectors, scheme.bits)
     lookup = function(scheme.bits, vectors[:, 0])
     return lookup.table[:, np.newaxis], lookup.indices

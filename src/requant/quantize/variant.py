@@ -16,7 +16,7 @@ from requant.coreml.raising import raised
 from requant.errors import RequantError
 from requant.quantize.constants import weight_files, with_new_weight_file
 from requant.quantize.custom import load_table_function
-from requant.quantize.lookup import TableFunction, clustered, clustered_with_zeros, distinct, evenly_spaced
+from requant.quantize.lookup import TableFunction, clustered, distinct, evenly_spaced
 from requant.quantize.network import network_facts, quantize_network
 from requant.quantize.program import may_change, program_facts, quantize_program
 from requant.quantize.scheme import Scheme, needed_version
@@ -113,8 +113,6 @@ def _require_fitting_rules(model: Model, scheme: Scheme, selection: Selection) -
 
 def _table_functions(schemes: Sequence[Scheme], custom_lut: str | None) -> dict[str, TableFunction]:
     functions = dict(_TABLE_FUNCTIONS)
-    if any(scheme.zeros for scheme in schemes):
-        functions["kmeans"] = clustered_with_zeros
     if any(scheme.mode == "custom_lut" and scheme.is_table for scheme in schemes):
         if not custom_lut:
             raise RequantError("the mode custom_lut wants a function of yours: custom_lut: file.py:function")
