@@ -296,3 +296,25 @@ def test_more_tensors_than_are_searched_at_once_have_the_same_tables(monkeypatch
     monkeypatch.setattr(module, "_BATCH", 500)
     for one, other in zip(kmeans_tables(tensors, 8), expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_outliers_among_very_many_numbers_keep_clusters_of_their_own(seed, monkeypatch):
+    random = np.random.default_rng(seed)
+    outliers = random.uniform(5, 9, 4) * [-3, -2, 2, 3]
+    weights = np.concatenate([random.normal(size=30000), outliers]).astype(np.float32)
+    best, _ = kmeans(weights, 64)
+    for limit, large in ((10000, 1 << 20), (10000, 8000)):
+        monkeypatch.setattr(module, "EXACT_LIMIT", limit)
+        monkeypatch.setattr(module, "LARGE", large)
+        found, indices = kmeans(weights, 64)
+        np.testing.assert_allclose(found[[0, 1, -2, -1]], best[[0, 1, -2, -1]])
+        assert error(weights, found, indices) <= error(weights, best, nearest(best, weights)) * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 16, 31, 32, 127, 128, 129, 200])
+def test_the_nearest_entry_is_the_same_however_it_is_found(clusters):
+    table = np.sort(numbers(clusters))
+    weights = np.concatenate([numbers(5000, seed=1), table, (table[1:] + table[:-1]) / 2])
+    borders = (table[1:].astype(np.float64) + table[:-1]) / 2
+    np.testing.assert_array_equal(nearest(table, weights), np.searchsorted(borders, weights.astype(np.float64)))
