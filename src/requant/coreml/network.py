@@ -255,6 +255,11 @@ def _weight_field(layer: str, kind: str, params: Any, path: str, message: Any) -
     )
 
 
+def convolution_weights(layer: Any) -> WeightField:
+    """Return the weights of a layer of type convolution."""
+    return _weight_field(layer.name, "convolution", layer.convolution, "weights", layer.convolution.weights)
+
+
 def _is_map(layout: Layout) -> bool:
     """Return whether a tensor has a number for each place, not only for each channel."""
     return math.prod(layout.blocks[1:]) > 1

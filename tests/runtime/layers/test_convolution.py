@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from tests.building import numbers
+from requant.coreml.network import decode, set_float32, weight_fields
+from requant.runtime import open_model
+from tests.building import add_convolution, network, numbers
 from tests.runtime.reference import close, convolved_in, deconvolved_in, pooled_in, same_pads
 from tests.runtime.running import run_network
 
@@ -92,3 +94,22 @@ def test_pooling_by_length(whole):
         close(found, np.sqrt((x**2).sum((2, 3), keepdims=True)))
     else:
         close(found, pooled_in(x, (2, 3), (2, 2), [(0, 0)] * 2, "l2"))
+
+
+def test_a_grouped_deconvolution_with_a_scale_per_output_channel():
+    model = network(lambda b: add_convolution(b, numbers(4, 3, 3, 3), deconvolution=True, groups=2), {"x": (4, 6, 6)})
+    (field,) = weight_fields(model.spec)
+    codes = np.random.default_rng(0).integers(0, 256, 4 * 3 * 9, np.uint8)
+    field.params.Clear()
+    field.params.quantization.numberOfBits = 8
+    field.params.quantization.linearQuantization.scale.extend([1, 2, 3, 4, 5, 6])  # 2 groups of 3 channels
+    field.params.quantization.linearQuantization.bias.extend([0, -1, 0, 1, 0, 2])
+    field.params.rawValue = codes.tobytes()
+    x = numbers(4, 6, 6)
+    found = next(iter(open_model(model).predict({"x": x}).values()))
+    # By hand: input channels 0 and 1 give outputs 0 to 2, input channels 2 and 3 outputs 3 to 5.
+    by_hand = codes.reshape(2, 2, 3, 9) * np.float32([[1, 2, 3], [4, 5, 6]])[:, None, :, None]
+    by_hand += np.float32([[0, -1, 0], [1, 0, 2]])[:, None, :, None]
+    np.testing.assert_array_equal(decode(field), by_hand.reshape(4, 3, 3, 3))
+    set_float32(field.params, by_hand)
+    np.testing.assert_array_equal(found, next(iter(open_model(model).predict({"x": x}).values())))

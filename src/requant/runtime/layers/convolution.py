@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from requant.coreml.network import convolution_weights, decode
 from requant.runtime.graph import Tensor
 from requant.runtime.layers.context import Array, Context, vector, weights
 from requant.runtime.layers.registry import layer
@@ -20,14 +21,8 @@ def convolution(context: Context, layer: Any, x: Array, *dynamic: Array) -> list
     """A convolution or a transposed one; the weights of the former may be a second input."""
     params, graph = layer.convolution, context.graph
     groups = max(params.nGroups, 1)
-    kernel, strides = list(params.kernelSize) or [3, 3], tuple(params.stride) or (1, 1)
-    if dynamic:
-        weight = context.full(dynamic[0])
-    elif params.isDeconvolution:
-        shape = (params.kernelChannels, params.outputChannels // groups, *kernel)
-        weight = graph.constant(weights(params.weights, shape, 1))
-    else:
-        weight = graph.constant(weights(params.weights, (params.outputChannels, params.kernelChannels, *kernel)))
+    strides = tuple(params.stride) or (1, 1)
+    weight = context.full(dynamic[0]) if dynamic else graph.constant(decode(convolution_weights(layer)))
     bias = graph.constant(vector(params.bias, params.outputChannels)) if params.hasBias else None
     kind, pad = border(params, params.WhichOneof("ConvolutionPaddingType"))
     pictures, factors = context.pictures(x), tuple(params.dilationFactor) or (1, 1)
