@@ -16,7 +16,7 @@ from coremltools.optimize import coreml as cto
 
 from requant.convert import convert
 from requant.coreml.inventory import network_fields, stored_weights
-from requant.coreml.kind import Kind
+from requant.coreml.kind import Kind, read_kind
 from requant.coreml.model import load, save
 from requant.coreml.network import decode, set_float32
 from requant.errors import RequantError
@@ -51,31 +51,48 @@ def models():
     return found
 
 
-@functools.cache
-def float_model(path):
-    """Return the float model of an original, None where it has no weights to quantize."""
+def kind_of(path):
+    """Return the kind of a model, None for one that has no weights to quantize."""
     try:
-        return convert(path)
-    except RequantError as error:
-        assert "ship it as it is" in str(error) or "ship this one as it is" in str(error)  # noqa: PT017
+        return read_kind(path)
+    except RequantError:
         return None
 
 
-@pytest.fixture(params=models().values(), ids=list(models()), scope="module")
-def model(request):
-    found = float_model(request.param)
-    if found is None:
-        pytest.skip("it has no weights that could be quantized")
-    return found
-
-
-@pytest.mark.parametrize("name", SCHEMES)
-def test_every_form_is_decoded_by_coremltools_to_the_numbers_that_we_run(model, name, tmp_path):
-    scheme = Scheme.parse(name)
+def storable(name, kind):
     try:
-        require_storable(scheme, model.kind)
+        require_storable(Scheme.parse(name), kind)
     except RequantError:
-        pytest.skip(f"a model of kind {model.kind} has no {name}")
+        return False
+    return True
+
+
+MODELS = models()
+KINDS = {name: kind_of(path) for name, path in MODELS.items()}
+PAIRS = [(name, scheme) for name, kind in KINDS.items() if kind for scheme in SCHEMES if storable(scheme, kind)]
+
+
+@functools.cache
+def float_model(name):
+    """Return the float model of an original, None where its network has no weights."""
+    try:
+        return convert(MODELS[name])
+    except RequantError as error:
+        assert "has no weights that could be quantized; ship it as it is" in str(error)  # noqa: PT017
+        return None
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if not kind])
+def test_a_model_without_weights_is_told_from_others(name):
+    with pytest.raises(RequantError, match="ship this one as it is"):
+        convert(MODELS[name])
+
+
+@pytest.mark.parametrize(("model_name", "name"), PAIRS)
+def test_every_form_is_decoded_by_coremltools_to_the_numbers_that_we_run(model_name, name, tmp_path):
+    scheme, model = Scheme.parse(name), float_model(model_name)
+    if model is None:
+        pytest.skip("the network has no weights")
     source, output = tmp_path / f"float{model.kind.suffix}", tmp_path / f"variant{model.kind.suffix}"
     save(model, source)
     try:
