@@ -154,3 +154,12 @@ def test_signal_to_noise_is_in_decibels():
     assert signal_to_noise(np.zeros(4), np.ones(4)) == -math.inf
     # integers that would wrap around in their own type
     assert signal_to_noise(np.uint8([10, 0]), np.uint8([0, 0])) == pytest.approx(0)
+
+
+def test_large_parameters_of_a_normalization_do_not_drown_the_error_of_the_weights(tmp_path):
+    def layers(b):
+        add_inner_product(b, numbers(30, 50), name="fc", result="z")
+        b.add_scale("scale", numbers(30, scale=1e6), numbers(30), True, "z", "y", [30], [30])
+
+    record = record_of(network(layers, {"x": (50,)}), "kmeans_2", tmp_path)
+    assert record["weight_snr_db"] == {t["name"]: t["snr_db"] for t in record["tensors"]}["fc.weights"]

@@ -48,9 +48,10 @@ def audit(variant: Model, float_model: Model, scheme: str, requests: Requests | 
             the scheme; None where nothing was asked.
 
     Returns:
-        The scheme, bits per weight (tables and scales counted in), the oldest systems, the SNR of all weights together
-        in dB, how many tensors stayed untouched, and for each tensor its name, shape, what was asked for and why, form,
-        bits, bytes, bits per weight, SNR, largest error and share of zeros. An infinite SNR (nothing changed) is None.
+        The scheme, bits per weight (tables and scales counted in), the oldest systems, the SNR in dB of all weights
+        that can be quantized together (statistics of a normalization would outweigh them), how many tensors stayed
+        untouched, and for each tensor its name, shape, what was asked for and why, form, bits, bytes, bits per weight,
+        SNR, largest error and share of zeros. An infinite SNR (nothing changed) is None.
 
     Raises:
         RequantError: if a tensor is missing, has another shape, is not finite, or was not to be touched and is not
@@ -63,7 +64,7 @@ def audit(variant: Model, float_model: Model, scheme: str, requests: Requests | 
             raise RequantError(f"the variant {scheme} of {float_model.path} lost the tensor {(before or after).name}.")
         record, signal, noise = _tensor(before, after, scheme, (requests or {}).get(after.name))
         tensors.append(record)
-        powers += (signal, noise)
+        powers += (signal, noise) if after.quantizable else 0
     system = oldest_system(variant)
     count = sum(int(np.prod(record["shape"])) for record in tensors)
     stored = sum(record["bytes"] for record in tensors)

@@ -38,7 +38,7 @@ COLUMNS: dict[str, str] = {
     "macos": "oldest macOS that loads it",
     "raised_from_ios": "oldest iOS of the float model, if its operations were raised to store the variant's form",
     "untouched": "weight tensors that stayed as they were; the variant's audit says which and why",
-    "weight_snr_db": "signal-to-noise ratio of all weights against the float model's, in dB; inf: equal",
+    "weight_snr_db": "signal-to-noise ratio of the quantizable weights against the float model's, in dB; inf: equal",
     "samples": "samples of evaluation data",
     "synthetic": "whether these are made up",
     "psnr_db": "pictures: PSNR against the float model's over all pictures, in dB; inf: equal",
