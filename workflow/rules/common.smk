@@ -46,7 +46,7 @@ COREML = ["records.py", "coreml"]
 CODE = {
     "originals": fingerprint("originals.py", libraries=()),
     "convert": fingerprint(*COREML, "convert"),
-    "quantize": fingerprint(*COREML, "quantize"),
+    "quantize": fingerprint(*COREML, "quantize", libraries=("coremltools", "numpy", "scipy")),
     "raise": fingerprint(
         *COREML,
         "runtime",
