@@ -86,4 +86,4 @@ def test_a_layer_whose_weights_are_too_few():
     spec = model.copy_spec()
     del spec.neuralNetwork.layers[0].convolution.weights.floatValue[50:]
     message = refusal(dataclasses.replace(model, spec=spec))
-    assert "the layer 'conv' of type convolution can't be run: the weights of the layer are damaged" in message
+    assert "the layer 'conv' of type convolution can't be run: the weights conv.weights are damaged" in message
