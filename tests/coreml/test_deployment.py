@@ -3,7 +3,8 @@ import pytest
 from coremltools.models.neural_network import quantization_utils
 from coremltools.optimize import coreml as cto
 
-from requant.coreml.deployment import OPSETS, SYSTEMS, oldest_system, opset_of, system_of
+from requant.coreml.deployment import oldest_system
+from requant.coreml.systems import OPSETS, SYSTEMS, opset_of, system_of
 from tests.building import (
     IOS15,
     IOS16,

@@ -10,10 +10,10 @@ from coremltools.converters.mil.mil import get_new_symbol, types
 from coremltools.converters.mil.mil.input_type import TensorInputType
 from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
-from requant.coreml.deployment import OPSETS
 from requant.coreml.model import Model
 from requant.coreml.program import all_operations, block_of, constant_values, functions
 from requant.coreml.raising import CHANGES, raise_program, raised
+from requant.coreml.systems import OPSETS
 from requant.errors import RequantError
 from requant.runtime import open_model
 from tests.building import (

@@ -21,22 +21,9 @@ from requant.coreml.systems import (
     QUANTIZED_WEIGHTS,
     SYSTEMS,
     System,
-    opset_of,
     system_of,
 )
 
-__all__ = [
-    "BLOCKWISE_CONSTANTS",
-    "COMPRESSED_CONSTANTS",
-    "FLOAT16_WEIGHTS",
-    "OPSETS",
-    "QUANTIZED_WEIGHTS",
-    "SYSTEMS",
-    "System",
-    "oldest_system",
-    "opset_of",
-    "system_of",
-]
 DYNAMIC_WEIGHTS = 5  # signed weights of layers that quantize their input while they run (mlmodel/src/Utils.cpp)
 _OPERATION_VERSIONS = {
     "constexpr_affine_dequantize": COMPRESSED_CONSTANTS,

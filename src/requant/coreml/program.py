@@ -184,6 +184,11 @@ def is_constant(operation: Any) -> bool:
     return bool(operation.type == "const" or operation.type.startswith("constexpr_"))
 
 
+def is_stored_in_float16(operation: Any) -> bool:
+    """Return whether a float constant that is not compressed further lies in the file as float16."""
+    return bool(operation.type == "constexpr_cast" or data_type(operation.outputs[0].type) == "FLOAT16")
+
+
 def constant_results(operation: Any, model: Model, known: dict[str, Any]) -> dict[str, Any]:
     """Return the results of a `const` or `constexpr_*` operation by their names, decompressed.
 
@@ -241,8 +246,7 @@ def stored_forms(model: Model) -> Iterator[tuple[str, Form, int]]:
     """Yield the name, form and bits of every float tensor in the weight file; those that are float are not decoded."""
     for name, operations, size in _weight_chains(model):
         if len(operations) == 1 and operations[0].type in ("const", "constexpr_cast"):
-            half = operations[0].type == "constexpr_cast" or data_type(operations[0].outputs[0].type) == "FLOAT16"
-            yield (name, "float16", 16) if half else (name, "float32", 32)
+            yield (name, "float16", 16) if is_stored_in_float16(operations[0]) else (name, "float32", 32)
         else:
             weight = _stored_weight(name, operations, size, model)
             yield name, weight.form, weight.bits

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from requant.coreml.deployment import OPSETS, SYSTEMS, opset_of
 from requant.coreml.kind import Kind
 from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import Model
@@ -35,6 +34,7 @@ from requant.coreml.program import (
     value_of,
     walk_operations,
 )
+from requant.coreml.systems import OPSETS, SYSTEMS, opset_of
 from requant.errors import RequantError
 
 IOS17, IOS18 = 8, 9  # specification versions

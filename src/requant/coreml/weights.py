@@ -13,6 +13,7 @@ Form = Literal[
     "float32", "float16", "linear", "lookup table", "sparse",
     "linear lookup table", "sparse linear", "sparse lookup table", "sparse linear lookup table",
 ]  # fmt: skip
+LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 COMPRESSED: frozenset[Form] = frozenset(get_args(Form)) - {"float32", "float16"}
 
 

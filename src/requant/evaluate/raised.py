@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from requant.coreml.deployment import system_of
 from requant.coreml.model import load
 from requant.coreml.raising import raise_program
+from requant.coreml.systems import system_of
 from requant.errors import RequantError
 from requant.evaluate.comparison import Figures, compare
 from requant.evaluate.data import load_data

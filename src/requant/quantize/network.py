@@ -13,6 +13,7 @@ from requant.coreml.kind import Kind
 from requant.coreml.model import Model
 from requant.coreml.network import WeightField, decode, set_float16, weight_fields
 from requant.coreml.packing import pack
+from requant.coreml.weights import LARGEST_FLOAT16
 from requant.errors import RequantError
 from requant.quantize.kmeans import kmeans_tables, nearest
 from requant.quantize.linear import LinearCodes, quantize_linear, quantize_symmetric
@@ -24,7 +25,6 @@ LINEAR: dict[str, Callable[[NDArray[np.float32], int, int], LinearCodes]] = {
     "linear": quantize_linear,
     "linear_symmetric": quantize_symmetric,
 }
-LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 def quantize_network(

@@ -21,6 +21,7 @@ from requant.coreml.program import (
     constant_results,
     data_type,
     functions,
+    is_stored_in_float16,
     operation_name,
     shape_of,
     value_of,
@@ -28,8 +29,10 @@ from requant.coreml.program import (
     walk_operations,
 )
 from requant.coreml.systems import OPSETS
+from requant.coreml.weights import LARGEST_FLOAT16
 from requant.errors import RequantError
 from requant.quantize.constants import (
+    FLOATS,
     float16_constant,
     linear_constant,
     palette_constant,
@@ -44,9 +47,6 @@ from requant.quantize.palettize import palettize
 from requant.quantize.pruning import kept, require_sparsity
 from requant.quantize.scheme import SCHEMES, Scheme, has_one_kmeans_table
 from requant.quantize.selection import Choice, Selection, TensorFacts, UnstorableError
-
-FLOATS = ("FLOAT16", "FLOAT32")
-LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,9 @@ def may_change(model: Model, scheme: Scheme, selection: Selection, prefix: str =
         for operation in filter(is_weight, walk_operations(block_of(function))):
             facts = _facts(operation, readings.get(operation_name(operation), Reading()), prefix)
             wanted = selection.choose(facts, scheme, Kind.ML_PROGRAM).scheme
-            if wanted and not (wanted.is_float16 and _is_float16(operation)):
+            if wanted and not (wanted.is_float16 and is_stored_in_float16(operation)):
                 return True
     return False
-
-
-def _is_float16(operation: Any) -> bool:
-    return operation.type == "constexpr_cast" or data_type(operation.outputs[0].type) == "FLOAT16"
 
 
 def is_weight(operation: Any) -> bool:
@@ -323,7 +319,7 @@ def _stored(
 
 
 def _in_float16(operation: Any, weights: NDArray[Any], version: int) -> list[Any]:
-    if _is_float16(operation):
+    if is_stored_in_float16(operation):
         raise UnstorableError("it is stored in float16 already")
     largest = float(np.abs(weights).max())
     if largest > LARGEST_FLOAT16:
