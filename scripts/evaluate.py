@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from requant.errors import reported
+from requant.job import reported
 
 with reported(snakemake.log[0]):
     from requant.evaluate.comparison import evaluate
@@ -11,8 +11,9 @@ with reported(snakemake.log[0]):
         Path(snakemake.input.model),
         read_record(Path(snakemake.input.audit)),
         read_record(Path(snakemake.input.original))["bytes"],
-        load_outputs(Path(snakemake.input.outputs)),
-        load_outputs(Path(snakemake.input.reference)),
+        load_outputs(Path(snakemake.input.outputs[0])) if snakemake.input.outputs else None,
+        load_outputs(Path(snakemake.input.reference[0])) if snakemake.input.reference else None,
         read_record(Path(snakemake.input.raised[0])) if snakemake.input.raised else None,
+        read_record(Path(snakemake.input.conversion[0])) if snakemake.input.conversion else None,
     )
     write_record(Path(snakemake.output[0]), figures)

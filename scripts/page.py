@@ -1,18 +1,11 @@
 from pathlib import Path
 
-from requant.errors import reported
+from requant.job import reported
 
 with reported(snakemake.log[0]):
     from requant.report.page import SectionFiles, write_page
 
-    files = zip(
-        snakemake.params.models.values(),
-        snakemake.input.originals,
-        snakemake.input.data,
-        snakemake.input.tables,
-        snakemake.input.judgements,
-        snakemake.input.plots,
-        snakemake.input.sheets,
-        strict=True,
-    )
-    write_page([SectionFiles(kind, *map(Path, paths)) for kind, *paths in files], Path(snakemake.output[0]))
+    parts = ("originals", "tables", "judgements", "data", "plots", "sheets")
+    of_model = [{Path(path).parent.name: Path(path) for path in snakemake.input[part]} for part in parts]
+    files = [SectionFiles(*(paths.get(model) for paths in of_model)) for model in snakemake.params.models]
+    write_page(files, Path(snakemake.output[0]))

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from requant.errors import reported
+from requant.job import reported
 
 with reported(snakemake.log[0]):
     from requant.report.plots import plot_fidelity

@@ -9,6 +9,7 @@ from requant.quantize.scheme import Scheme
 from requant.quantize.variant import quantize
 from requant.report.anatomy import describe
 from tests.building import add_inner_product, network, numbers
+from tests.coreml.joining import joined, scaler
 from tests.workflow.project import DIGITS
 
 
@@ -92,6 +93,17 @@ def test_quantize_says_what_each_tensor_became(tmp_path, capsys):
     assert "network_conv2_weight: 64 x 32 x 3 x 3, lookup table, 4." in told
     assert "network_scores_weight: 10 x 96, float32, 32.00 bits per weight, SNR infinite (equal) (960 numbers;" in told
     assert "of conv" in describe(load(DIGITS), 1, tensors=True)
+
+
+def test_what_has_nothing_to_quantize_is_described_so_and_not_quantized(tmp_path, capsys):
+    source = tmp_path / "m.mlmodel"
+    for model in (network(lambda b: b.add_activation("relu", "RELU", "x", "y")), joined([joined([scaler()]).spec])):
+        save(model, source)
+        assert main(["describe", str(source)]) == 0
+        assert capsys.readouterr().out.count("  no weights to quantize\n") == 1
+        assert main(["quantize", str(source), "kmeans_4", str(tmp_path / "o.mlmodel")]) == 1
+        told = capsys.readouterr().err
+        assert told == f"requant: {source} has no weights that could be quantized; ship it as it is.\n"
 
 
 def test_quantize_tells_a_scheme_that_there_is_not(tmp_path, capsys):

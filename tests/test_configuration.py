@@ -3,11 +3,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from requant.configuration import read_models, require_unique_keys, require_valid
+from requant.configuration import read_models, require_scheme, require_unique_keys, require_valid
 from requant.coreml.kind import Kind
+from requant.coreml.model import save
 from requant.errors import RequantError
-from requant.quantize.scheme import SCHEMES
+from requant.originals import lock_original
+from requant.quantize.scheme import SCHEMES, Scheme
 from requant.quantize.selection import Rule, Selection
+from tests.coreml.joining import joined, scaler
 
 REPOSITORY = Path(__file__).parents[1]
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
@@ -96,7 +99,14 @@ def test_a_package_has_all_its_files_as_locked_files():
         ({"mine": {"original": NETWORK, "modes": {"k-means": [4]}}}, "models.mine.modes: unknown key 'k-means'"),
         ({"mine": {"original": NETWORK, "modes": {"kmeans": [9]}}}, "models.mine.modes.kmeans: .* list of bit widths"),
         ({"mine": {"original": NETWORK, "modes": {"kmeans": []}}}, "models.mine.modes.kmeans"),
-        ({"mine": {"original": NETWORK, "modes": "kmeans"}}, "models.mine.modes: 'kmeans' is neither a table"),
+        (
+            {"mine": {"original": NETWORK, "modes": "kmeans"}},
+            "models.mine.modes: 'kmeans' is neither a table .* nor one of the words all and none",
+        ),
+        (
+            {"mine": {"original": NETWORK, "modes": "none", "schemes": ["kmeans_4"]}},
+            "mine: modes: none wants no variants, but schemes names some",
+        ),
         ({"mine": {"original": NETWORK, "modes": {"kmeans": [4, 4]}}}, "models.mine.modes.kmeans"),
         ({"my model": {"original": NETWORK}}, "'my model' does not fit a file name"),
         ({"../mine": {"original": NETWORK}}, "does not fit a file name"),
@@ -160,6 +170,56 @@ def test_what_is_wrong_is_named_with_its_key(models, message):
         read(**models)
 
 
+@pytest.fixture
+def trees(tmp_path):
+    """Return an original with nothing to quantize."""
+    path = tmp_path / "trees.mlmodel"
+    save(joined([scaler()]), path)
+    lock_original(path)
+    return str(path)
+
+
+def test_a_model_with_nothing_to_quantize_has_no_variants_and_is_run_only_on_data(trees):
+    defaults = {
+        "modes": "none",
+        "custom_lut": None,
+        "unstorable": "untouched",
+        "beyond_float16": "float32",
+        "targets": {},
+    }
+    for entry in ({}, {"modes": "none"}, {**defaults, "deployment_target": None, "tensors": []}):
+        model = read(mine={"original": trees, **entry})["mine"]
+        assert (model.kind, model.quantizable, model.schemes, model.is_run) == (Kind.OTHER, False, (), False)
+    assert read(mine={"original": trees, "data": "config/data/digits.npz"})["mine"].is_run
+
+
+@pytest.mark.parametrize(
+    ("entry", "keys"),
+    [
+        ({"modes": "all"}, "modes"),
+        ({"modes": {"kmeans": [4]}, "schemes": ["kmeans_4"]}, "modes, schemes"),
+        ({"tensors": [{"store": 8}], "weight_threshold": 0}, "tensors, weight_threshold"),
+        ({"unstorable": "float16", "beyond_float16": "refuse"}, "unstorable, beyond_float16"),
+        ({"deployment_target": "iOS16", "custom_lut": "a.py:f"}, "deployment_target, custom_lut"),
+        ({"targets": {"min_snr": 30}}, "targets"),
+    ],
+)
+def test_what_can_be_for_no_variant_is_named(trees, entry, keys):
+    with pytest.raises(RequantError, match=rf"models.mine: .*trees.mlmodel has no weights .*: {keys}\. Leave them out"):
+        read(mine={"original": trees, **entry})
+
+
+def test_a_variant_of_a_model_with_nothing_to_quantize_is_refused(trees):
+    with pytest.raises(RequantError, match=r"trees.mlmodel has no weights that could be quantized; ship it as it is"):
+        require_scheme(Scheme.parse("prune_50"), read(mine={"original": trees})["mine"])
+
+
+def test_none_leaves_a_model_without_variants_unless_they_are_asked_for_by_name():
+    model = read(mine={"original": PROGRAM, "modes": "none", "targets": {"min_snr": 30}})["mine"]
+    assert (model.quantizable, model.is_run, model.schemes) == (True, True, ())
+    require_scheme(Scheme.parse("kmeans_4"), model)
+
+
 def test_all_problems_of_a_configuration_are_told_at_once():
     with pytest.raises(RequantError) as told:
         read(first={"bits": 4}, second={"original": NETWORK, "modez": {}})
@@ -189,5 +249,7 @@ def test_every_key_is_explained():
         *entry["targets"]["properties"],
         *entry["modes"]["then"]["properties"],
         *entry["tensors"]["items"]["properties"],
+        *entry["conversion"]["properties"],
+        *entry["conversion"]["properties"]["inputs"]["items"]["properties"],
     ]:
         assert f"`{key}`" in text

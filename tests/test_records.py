@@ -1,7 +1,8 @@
 import pytest
 
-from requant.errors import RequantError, reported
+from requant.errors import RequantError
 from requant.fingerprint import fingerprint
+from requant.job import reported
 from requant.records import read_record, write_record, write_whole
 
 

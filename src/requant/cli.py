@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+from requant.convert import format_of, is_core_ml
 from requant.errors import RequantError
+from requant.frameworks import Extra, only
 from requant.runtime.translation import ComputePrecision, ComputeUnits
 
 
@@ -18,7 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = options.command
     try:
-        command(options)
+        with only(*_frameworks(options)):
+            command(options)
     except RequantError as error:
         print(f"requant: {error}", file=sys.stderr)
         return 1
@@ -26,6 +29,14 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+def _frameworks(options: argparse.Namespace) -> list[Extra]:
+    """Return what the conversion of an original needs, for the command that converts."""
+    if options.command is not _convert:
+        return []
+    extra = format_of(options.original).extra
+    return [extra] if extra else []
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,6 +87,17 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("output", type=Path, metavar="OUTPUT", help="a .mlmodel, or an .mlpackage.zip")
     quantize.add_argument("--custom-lut", metavar="FILE.py:FUNCTION", help="for the mode custom_lut")
     quantize.set_defaults(command=_quantize)
+
+    convert = commands.add_parser(
+        "convert", help="make the float model of an original in any format, and hold it against its framework"
+    )
+    convert.add_argument("original", type=Path, metavar="FILE")
+    convert.add_argument("output", type=Path, metavar="OUTPUT", help="a .mlmodel, or an .mlpackage.zip")
+    convert.add_argument(
+        "--conversion", type=Path, metavar="FILE.yaml", help="the keys of the configuration's `conversion`"
+    )
+    convert.add_argument("--data", type=Path, help="a folder of pictures or an .npz file; default: made up from a seed")
+    convert.set_defaults(command=_convert)
 
     unpack = commands.add_parser("unpack", help="lay out an .mlpackage.zip as the folder that Xcode takes")
     unpack.add_argument("model", type=Path, metavar="FILE")
@@ -148,6 +170,19 @@ def _quantize(options: argparse.Namespace) -> None:
 
     record = make_variant(options.model, Scheme.parse(options.scheme), options.output, options.custom_lut)
     print(f"wrote {options.output}, {options.output.stat().st_size / 1e6:.2f} MB\n{describe_audit(record)}")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from requant.convert.conversion import convert_file, read_conversion
+    from requant.evaluate.judgement import conversion_in_words
+    from requant.evaluate.source import check_conversion
+
+    settings = read_conversion(options.conversion)
+    convert_file(options.original, options.output, settings)
+    print(f"wrote {options.output}, {options.output.stat().st_size / 1e6:.2f} MB")
+    if not is_core_ml(options.original):
+        record = check_conversion(options.original, options.output, settings, options.data)
+        print(conversion_in_words(record))
 
 
 def _unpack(options: argparse.Namespace) -> None:

@@ -8,25 +8,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
-from requant.convert import kind_of_float_model
+from requant.convert import is_core_ml, kind_of_float_model
+from requant.convert.settings import ConversionSettings
+from requant.convert.weights import has_weights
 from requant.coreml.kind import Kind
 from requant.coreml.systems import System, system_named, system_of
 from requant.errors import RequantError
 from requant.originals import Lock, read_lock, require_locked
-from requant.quantize.custom import split_reference
 from requant.quantize.scheme import MODES, SCHEMES, Scheme, default_schemes, needed_version, require_storable
 from requant.quantize.selection import Selection
+from requant.user_function import split_reference
 
 RESERVED = {"report": "the folder of the report"}
-ALL = "all"
+ALL, NONE = "all", "none"
 SELECTION_KEYS = ("weight_threshold", "unstorable", "beyond_float16")
+# The keys that are about variants, with the values that ask for nothing: those of the schema, where a key is left out.
+VARIANT_KEYS: dict[str, tuple[Any, ...]] = {
+    "modes": (None, NONE),
+    "schemes": (None,),
+    "tensors": (None, []),
+    "weight_threshold": (None,),
+    "unstorable": (None, "untouched"),
+    "beyond_float16": (None, "float32"),
+    "deployment_target": (None,),
+    "custom_lut": (None,),
+    "targets": (None, {}),
+}
 
 
 @dataclass(frozen=True)
@@ -37,19 +51,24 @@ class ModelSettings:
         name: of the model, in files too.
         original: the preserved original.
         kind: of the float model that is made from it.
+        quantizable: whether it has weights; if not, there are no variants.
         locked_files: the original's files.
         locked_digest: one digest for their locked bytes.
         data: evaluation data, None for made-up inputs.
         custom_lut: `file.py:function`, if there is one.
-        schemes: the variants wanted, by mode and from many bits to few, then those that are named.
+        schemes: the variants wanted, by mode and from many bits to few, then those that are named; none for a model
+            that is only converted.
         selection: which tensors take a scheme.
         deployment_target: the oldest system that variants have to run on; None if none is set.
         targets: limits by name, empty for the default.
+        conversion: what the conversion of the original needs to know, as the configuration has it.
+        conversion_files: files of the user that the conversion hangs on.
     """
 
     name: str
     original: Path
     kind: Kind
+    quantizable: bool
     locked_files: tuple[Path, ...]
     locked_digest: str
     data: Path | None
@@ -58,6 +77,16 @@ class ModelSettings:
     selection: Selection
     deployment_target: System | None
     targets: dict[str, float]
+    conversion: dict[str, Any] = field(default_factory=dict)
+    conversion_files: tuple[Path, ...] = ()
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the model is run: to compare its variants, or because there is data to run it on.
+
+        Without either, inputs would have to be made up to no purpose, and of some types of model they can't be.
+        """
+        return self.quantizable or self.data is not None
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -119,8 +148,8 @@ def _explain(problem: Any) -> str:
         return f"{problem.instance!r} {problem.schema['description']}"
     if problem.validator == "required":
         return f"the key {problem.message.split(' ')[0]} is missing"
-    if problem.validator == "const":
-        return f"{problem.instance!r} is neither a table of bit widths by mode nor the word {ALL}"
+    if problem.validator == "enum" and problem.validator_value == [ALL, NONE]:
+        return f"{problem.instance!r} is neither a table of bit widths by mode nor one of the words {ALL} and {NONE}"
     if problem.validator == "anyOf":
         return f"{problem.instance!r} is not {problem.schema.get('description', 'valid')}"
     return str(problem.message)
@@ -130,9 +159,9 @@ def read_models(config: Mapping[str, Any]) -> dict[str, ModelSettings]:
     """Return the settings of every model of a configuration that fits the schema.
 
     Raises:
-        RequantError: if an original is missing, not locked or of a kind without weights to quantize, a mode or a bit
-            width is one that its kind can't store, a file that is named does not exist, or two names are the same for
-            a file system that does not tell upper from lower case.
+        RequantError: if an original is missing or not locked, a mode or a bit width is one that its kind can't store,
+            variants are asked for of a model without weights, a file that is named does not exist, or two names are the
+            same for a file system that does not tell upper from lower case.
     """
     models: Mapping[str, Mapping[str, Any]] = config["models"]
     _require_distinct(list(models))
@@ -165,7 +194,11 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
         locks[original.parent] = read_lock(original.parent)
     lock = locks[original.parent]
     require_locked(original, lock)
-    kind = kind_of_float_model(original)
+    conversion = _read_conversion(entry, original)
+    kind = kind_of_float_model(original, conversion)
+    quantizable = has_weights(original, kind)
+    if not quantizable:
+        _require_no_wishes(entry, original)
     custom_lut = entry.get("custom_lut")
     data = Path(entry["data"]) if entry.get("data") else None
     if data is not None and not data.exists():
@@ -176,6 +209,7 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
         name,
         original,
         kind,
+        quantizable,
         tuple(lock.files_of(original)),
         lock.digest_of(original),
         data,
@@ -184,16 +218,58 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
         selection,
         target,
         dict(entry.get("targets", {})),
+        conversion=dict(entry.get("conversion") or {}),
+        conversion_files=_files_of(conversion),
     )
-    return replace(settings, schemes=_schemes(entry, settings))
+    return replace(settings, schemes=_schemes(entry, settings) if quantizable else ())
+
+
+def _require_no_wishes(entry: Mapping[str, Any], original: Path) -> None:
+    """Make sure that nothing about variants is asked for of a model without weights."""
+    asked = [key for key, nothing in VARIANT_KEYS.items() if entry.get(key) not in nothing]
+    if asked:
+        raise RequantError(
+            f"{original} has no weights that could be quantized, so that there is nothing that these keys could be "
+            f"for: {', '.join(asked)}. Leave them out; the model is converted and judged as it is."
+        )
+
+
+def _read_conversion(entry: Mapping[str, Any], original: Path) -> ConversionSettings:
+    """Return what the configuration says of a conversion.
+
+    Raises:
+        RequantError: if there is nothing to convert, keys contradict each other, or a file named does not exist.
+    """
+    table = entry.get("conversion") or {}
+    if table and is_core_ml(original):
+        raise RequantError(f"{original} is a Core ML model already: take the key conversion out.")
+    settings = ConversionSettings.of(table)
+    for path in _files_of(settings):
+        if not path.is_file():
+            raise RequantError(f"conversion names the file {path}, which does not exist.")
+    return settings
+
+
+def _files_of(conversion: ConversionSettings) -> tuple[Path, ...]:
+    labels = conversion.class_labels
+    files = [split_reference(conversion.factory)[0]] if conversion.factory else []
+    return (*files, *([labels] if isinstance(labels, Path) else []))
 
 
 def _schemes(entry: Mapping[str, Any], settings: ModelSettings) -> tuple[Scheme, ...]:
-    """Return the schemes that the keys `modes` and `schemes` ask for; without both, all that the model can store."""
+    """Return the schemes that the keys `modes` and `schemes` ask for; without both, all that the model can store.
+
+    Raises:
+        RequantError: if there is none at all of a name, the model can't have one, or they contradict each other.
+    """
     modes, names = entry.get("modes"), entry.get("schemes") or ()
     named = [Scheme.parse(name) for name in names]
     wanted = any(scheme.mode == "custom_lut" for scheme in named) or (isinstance(modes, dict) and "custom_lut" in modes)
     _require_function(settings.custom_lut, wanted=wanted)
+    if modes == NONE and named:
+        raise RequantError(f"modes: {NONE} wants no variants, but schemes names some. Leave one of the two out.")
+    if modes == NONE:
+        return ()
     if modes == ALL or (modes is None and not named):
         schemes = [s for s in default_schemes(settings.kind, bool(settings.custom_lut)) if _runs_on_target(s, settings)]
     else:
@@ -217,9 +293,11 @@ def require_scheme(scheme: Scheme, settings: ModelSettings) -> None:
     """Make sure that a model can have a variant of a scheme.
 
     Raises:
-        RequantError: if its kind can't store the scheme or what the table of tensors puts in its place, or the system
-            that the configuration sets as deployment target can't run it.
+        RequantError: if it has no weights, its kind can't store the scheme or what the table of tensors puts in its
+            place, or the system that the configuration sets as deployment target can't run it.
     """
+    if not settings.quantizable:
+        raise RequantError(f"{settings.original} has no weights that could be quantized; ship it as it is.")
     settings.selection.require_storable(scheme, settings.kind)
     target = settings.deployment_target
     if target and not _runs_on_target(scheme, settings):

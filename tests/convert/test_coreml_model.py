@@ -17,7 +17,7 @@ from requant.errors import RequantError
 from requant.originals import lock_original, read_lock, verify
 from requant.runtime import open_model
 from tests.building import add_inner_product, network, numbers, weight_messages
-from tests.coreml.joining import nested, programs
+from tests.coreml.joining import joined, nested, programs, scaler
 
 
 def test_a_float32_network_is_taken_as_it_is(all_weights, tmp_path):
@@ -65,7 +65,7 @@ def test_a_quantized_original_is_refused(all_weights, bits, tmp_path):
         convert(tmp_path / "net.mlmodel")
 
 
-@pytest.mark.parametrize("name", ["net.onnx", "net", "net.mlpackage.zip"])
+@pytest.mark.parametrize("name", ["net.tflite", "net", "net.mlpackage.zip"])
 def test_an_unknown_format_is_refused_with_those_that_there_are(name, tmp_path):
     with zipfile.ZipFile(tmp_path / name, "w"):
         pass
@@ -83,20 +83,28 @@ def test_an_unknown_format_is_refused_with_those_that_there_are(name, tmp_path):
         ("tiny-oddities/onehot_simple.mlmodel", "pipeline"),
     ],
 )
-def test_real_models_of_other_types_are_refused_by_type(real_models, file, body):
-    with pytest.raises(RequantError, match=f"holds a model of type {body}.* ship this one as it is"):
-        convert(real_models / file)
+def test_real_models_with_nothing_to_quantize_are_taken_as_they_are(real_models, file, body):
+    found = convert(real_models / file)
+    assert found.kind is kind_of_float_model(real_models / file) is Kind.OTHER
+    assert found.type.startswith(body)
+    assert found.spec == load(real_models / file).spec
 
 
-def test_a_real_network_without_weights_is_refused(real_models):
-    with pytest.raises(RequantError, match=r"identity.mlmodel has no weights"):
-        convert(real_models / "tiny-oddities/identity.mlmodel")
+def test_a_real_network_without_weights_is_taken_as_it_is(real_models):
+    path = real_models / "tiny-oddities/identity.mlmodel"
+    assert convert(path).spec == load(path).spec
 
 
-def test_a_network_without_weights_is_refused(tmp_path):
-    save(network(lambda b: b.add_activation("relu", "RELU", "x", "y")), tmp_path / "net.mlmodel")
-    with pytest.raises(RequantError, match=r"net.mlmodel has no weights"):
-        convert(tmp_path / "net.mlmodel")
+@pytest.mark.parametrize(
+    "model", [network(lambda b: b.add_activation("relu", "RELU", "x", "y")), joined([scaler(), scaler()])]
+)
+def test_a_model_without_weights_is_taken_as_it_is(model, tmp_path):
+    original = tmp_path / "net.mlmodel"
+    original.write_bytes(model.spec.SerializeToString())
+    lock_original(original)
+    audit = make_float_model(original, verify(original, read_lock(tmp_path)), tmp_path / "float/net.mlmodel")
+    assert audit["bits_per_weight"] is None
+    assert load(tmp_path / "float/net.mlmodel").spec == model.spec
 
 
 def laid_out(model, path):

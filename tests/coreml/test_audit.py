@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from requant.errors import RequantError
 from requant.quantize.scheme import Scheme
 from requant.quantize.variant import make_variant, quantize
 from tests.building import add_inner_product, network, numbers
+from tests.coreml.joining import joined, scaler
 
 
 @pytest.fixture
@@ -102,6 +104,15 @@ def quantized_values(model):
             indices = np.stack([codes >> 4, codes & 15], axis=1).reshape(-1)
             found[field.name] = table[indices].reshape(field.shape)
     return found
+
+
+@pytest.mark.parametrize("without", [network(lambda b: b.add_activation("relu", "RELU", "x", "y")), joined([scaler()])])
+def test_a_model_without_weights_has_no_figures_of_them(without):
+    record = audit(without, without, "float")
+    assert (record["weights"], record["tensors"]) == (0, [])
+    assert record["bits_per_weight"] is record["weight_snr_db"] is None
+    assert record["type"] == without.type
+    json.dumps(record, allow_nan=False)
 
 
 @pytest.mark.parametrize(

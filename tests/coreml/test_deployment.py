@@ -17,6 +17,7 @@ from tests.building import (
     package,
     some_weights,
 )
+from tests.coreml.joining import joined, scaler
 
 # From Apple's Model.proto: the versions and the systems that brought them.
 APPLE = {
@@ -59,6 +60,13 @@ def test_signed_weights_of_dynamic_layers_need_ios_14():
     quantization_utils.activate_int8_int8_matrix_multiplications(model.spec)
     model.spec.specificationVersion = 1
     assert oldest_system(model).ios == "14"
+
+
+@pytest.mark.parametrize(("versions", "ios"), [((1, 1), "11"), ((4, 1), "13"), ((1, 5), "14")])
+def test_a_model_with_nothing_to_quantize_needs_what_it_and_those_in_it_declare(versions, ios):
+    model = joined([scaler()])
+    model.spec.specificationVersion, model.spec.pipeline.models[0].specificationVersion = versions
+    assert oldest_system(model).ios == ios
 
 
 def test_what_a_model_declares_is_the_least():

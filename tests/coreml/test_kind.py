@@ -3,9 +3,10 @@ import zipfile
 import pytest
 from coremltools.proto import Model_pb2
 
-from requant.coreml.kind import Kind, kind_of_bodies, read_kind
-from requant.coreml.model import package_members, save, unpack_package
+from requant.coreml.kind import Kind, has_network_weights, kind_of_bodies, read_kind, type_of_bodies
+from requant.coreml.model import load, package_members, save, unpack_package
 from requant.errors import RequantError
+from tests.building import add_convolution, add_inner_product, network, numbers
 
 BODIES = [field.name for field in Model_pb2.Model.DESCRIPTOR.oneofs_by_name["Type"].fields]
 NETWORKS = {"neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor"}
@@ -27,8 +28,9 @@ def test_every_type_of_model_in_the_format_is_told_by_its_name(body, tmp_path):
     elif body == "mlProgram":
         assert read_kind(path) is Kind.ML_PROGRAM
     else:
-        with pytest.raises(RequantError, match=f"m.mlmodel holds a model of type {body}"):
-            read_kind(path)
+        assert read_kind(path) is Kind.OTHER
+    known = {Kind.NEURAL_NETWORK, Kind.ML_PROGRAM}
+    assert load(path).type == (str(read_kind(path)) if read_kind(path) in known else body)
 
 
 def test_a_program_is_recognized_in_a_folder_and_in_a_zip(some_weights, tmp_path):
@@ -44,6 +46,39 @@ def test_a_package_can_hold_a_network(all_weights, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     assert read_kind(tmp_path / "m.mlpackage") is Kind.NEURAL_NETWORK
+
+
+def test_a_package_can_hold_a_model_with_nothing_to_quantize(tmp_path):
+    path = spec_file(tmp_path / "model.mlmodel", "identity")
+    (tmp_path / "m.mlpackage/Data/com.apple.CoreML").mkdir(parents=True)
+    path.rename(tmp_path / "m.mlpackage/Data/com.apple.CoreML/model.mlmodel")
+    assert read_kind(tmp_path / "m.mlpackage") is Kind.OTHER
+    model = load(tmp_path / "m.mlpackage")
+    save(model, tmp_path / "written.mlmodel")
+    assert load(tmp_path / "written.mlmodel").spec == model.spec
+
+
+@pytest.mark.parametrize("mode", [None, "classifier", "regressor"])
+@pytest.mark.parametrize("layer", ["convolution", "inner product"])
+def test_weights_of_a_network_are_found_by_their_place(layer, mode, tmp_path):
+    def layers(builder):
+        builder.add_activation("relu", "RELU", "x", "z")
+        if layer == "convolution":
+            add_convolution(builder, numbers(2, 3, 2, 2), source="z")
+        else:
+            add_inner_product(builder, numbers(2, 3), source="z")
+
+    save(network(layers, mode=mode), tmp_path / "m.mlmodel")
+    assert has_network_weights(tmp_path / "m.mlmodel")
+
+
+def test_a_network_without_such_layers_or_without_numbers_in_them_has_no_weights_in_these_places(tmp_path):
+    model = network(lambda b: b.add_activation("relu", "RELU", "x", "y"))
+    save(model, tmp_path / "relu.mlmodel")
+    model.spec.neuralNetwork.layers.add(name="fc").innerProduct.weights.SetInParent()
+    save(model, tmp_path / "empty.mlmodel")
+    for name in ("relu", "empty"):
+        assert not has_network_weights(tmp_path / f"{name}.mlmodel")
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff" * 30, b"PK\x03\x04 nothing of ours", b"\x08\x04"])
@@ -80,3 +115,17 @@ def test_a_damaged_zip_is_refused(tmp_path):
 def test_the_suffix_follows_from_the_kind(tmp_path):
     assert kind_of_bodies(["neuralNetworkClassifier"], tmp_path).suffix == ".mlmodel"
     assert kind_of_bodies(["mlProgram"], tmp_path).suffix == ".mlpackage.zip"
+    assert kind_of_bodies(["treeEnsembleRegressor"], tmp_path).suffix == ".mlmodel"
+
+
+@pytest.mark.parametrize(
+    ("bodies", "expected"),
+    [
+        (["mlProgram"], "ML Program"),
+        (["pipeline", "scaler", "neuralNetworkClassifier"], "NeuralNetwork"),
+        (["imputer"], "imputer"),
+        (["pipelineRegressor", "pipeline", "imputer", "scaler", "imputer"], "pipelineRegressor (imputer, scaler)"),
+    ],
+)
+def test_what_a_model_is_for_people(bodies, expected):
+    assert type_of_bodies(bodies) == expected

@@ -17,6 +17,7 @@ from requant.coreml.model import (
     unpack_package,
 )
 from requant.errors import RequantError
+from tests.coreml.joining import joined, scaler
 
 
 @pytest.fixture
@@ -117,6 +118,8 @@ def test_a_wrong_ending_is_refused(all_weights, some_weights, tmp_path):
         save(all_weights, tmp_path / "net.zip")
     with pytest.raises(RequantError, match=r"ML Program is written as \*.mlpackage.zip"):
         save(some_weights, tmp_path / "net.mlmodel")
+    with pytest.raises(RequantError, match=r"type pipeline \(scaler\) is written as \*.mlmodel, not as n.zip"):
+        save(joined([scaler()]), tmp_path / "n.zip")
     assert list(tmp_path.iterdir()) == []
 
 

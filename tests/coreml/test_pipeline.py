@@ -6,7 +6,7 @@ import pytest
 from coremltools.models.neural_network import quantization_utils
 
 from requant.coreml.deployment import oldest_system
-from requant.coreml.inventory import each_weight, network_fields, require_float, stored_weights
+from requant.coreml.inventory import each_weight, has_weights, network_fields, require_float, stored_weights
 from requant.coreml.kind import Kind, read_kind
 from requant.coreml.model import Model, load, package_members, save
 from requant.coreml.network import decode, set_float16
@@ -85,12 +85,14 @@ def test_networks_and_programs_together_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_a_pipeline_without_networks_is_refused_with_what_is_in_it(body, tmp_path):
+def test_a_pipeline_without_networks_has_nothing_to_quantize(body, tmp_path):
     model = joined([scaler(), joined([scaler()]).spec], body)
-    (tmp_path / "net.mlmodel").write_bytes(model.spec.SerializeToString())
-    for kind in (lambda: model.kind, lambda: read_kind(tmp_path / "net.mlmodel")):
-        with pytest.raises(RequantError, match=rf"of type {body} \(scaler, pipeline\)\. .*; ship this one as it is"):
-            kind()
+    save(model, tmp_path / "net.mlmodel")
+    assert model.kind is read_kind(tmp_path / "net.mlmodel") is Kind.OTHER
+    assert model.type == f"{body} (scaler)"
+    assert not has_weights(model)
+    assert stored_weights(model) == []
+    require_float(model)
 
 
 def test_a_part_of_a_copy_is_changed_in_the_copy():

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from requant.coreml.audit import audit
 from requant.coreml.description import Feature
+from requant.coreml.model import load, save, to_bytes
 from requant.errors import RequantError
-from requant.evaluate.comparison import compare, delivered_size, zipped_size
+from requant.evaluate.comparison import compare, delivered_size, evaluate, zipped_size
 from requant.evaluate.data import EvaluationData
 from requant.evaluate.outputs import ModelOutputs, load_outputs, run_all, save_outputs
+from tests.building import network
 from tests.workflow.project import DIGITS, picture_network
 
 
@@ -89,8 +92,6 @@ def test_equal_outputs_have_no_finite_ratio():
 
 
 def test_sizes_are_those_of_what_is_delivered(tmp_path):
-    from requant.coreml.model import load, to_bytes
-
     network = tmp_path / "n.mlmodel"
     network.write_bytes(to_bytes(picture_network(), "n"))
     assert delivered_size(network) == network.stat().st_size
@@ -103,6 +104,33 @@ def test_sizes_are_those_of_what_is_delivered(tmp_path):
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(network)
     assert zipped_size(network) == pytest.approx(len(buffer.getvalue()), rel=0.02)
+
+
+def test_dictionaries_may_have_other_keys_in_every_sample():
+    class Counts:
+        outputs = (Feature("counts", "dictionary"),)
+
+        def make_state(self):
+            return None
+
+        def predict(self, inputs, state=None):
+            return {"counts": inputs}
+
+    samples = [{"a": 1.0}, {"b": 2.0, "a": 3.0}, {}]
+    collected = run_all(Counts(), EvaluationData(["0", "1", "2"], lambda i: samples[i]))
+    assert collected.classes == ["a", "b"]
+    assert collected.probabilities["counts"].tolist() == [[1, 0], [3, 2], [0, 0]]
+
+
+def test_a_model_that_is_not_run_is_measured_all_the_same(tmp_path):
+    model = network(lambda b: b.add_activation("relu", "RELU", "x", "y"))
+    path = tmp_path / "n.mlmodel"
+    save(model, path)
+    record = evaluate(path, audit(model, model, "float"), path.stat().st_size)
+    assert record["bytes"] == record["original_bytes"] == path.stat().st_size
+    assert record["data"] == {"samples": 0, "synthetic": False, "labelled": False}
+    assert record["outputs"] == {}
+    assert (record["type"], record["bits_per_weight"], record["ios"]) == ("NeuralNetwork", None, "11")
 
 
 def test_made_up_outputs_keep_their_mark(tmp_path):

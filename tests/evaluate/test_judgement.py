@@ -3,7 +3,7 @@ import math
 import pytest
 
 from requant.errors import RequantError
-from requant.evaluate.judgement import effective_targets, flat_figures, missed, recommend
+from requant.evaluate.judgement import effective_targets, flat_figures, missed, recommend, recommend_float
 
 
 def evaluation(**outputs):
@@ -74,3 +74,27 @@ def test_a_drop_is_missed_from_above_and_a_gain_is_none():
     assert not missed({"accuracy_drop": -0.02}, target)
     advice = recommend([{**row("a_8", 80), "accuracy_drop": -0.02, "meets_targets": True}], target)
     assert "drop in accuracy none (at most 1.0 %)" in advice.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "shown"),
+    [
+        ("treeEnsembleRegressor", 88_029, "0.09 MB"),
+        ("NeuralNetwork", 1_315, "1,315 bytes"),
+        ("identity", 99, "99 bytes"),
+    ],
+)
+def test_where_there_is_nothing_to_quantize_the_model_is_shipped_as_it_is(kind, size, shown):
+    advice = recommend_float({"type": kind, "bytes": size, "bits_per_weight": None})
+    assert advice.scheme is None
+    assert advice.reason == (
+        f"Nothing to quantize: this {kind} has no weights that Core ML stores in fewer bits. Ship it as it is: {shown}."
+    )
+
+
+def test_where_no_variants_are_wanted_nothing_is_advised():
+    advice = recommend_float({"type": "ML Program", "bytes": 630_000, "bits_per_weight": 32.0})
+    assert advice.scheme is None
+    assert advice.reason == (
+        "The configuration leaves no variants to make (modes, deployment_target). The float model has 0.63 MB."
+    )

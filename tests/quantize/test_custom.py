@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from requant.errors import RequantError
-from requant.quantize.custom import checked, load_table_function, split_reference
+from requant.quantize.custom import checked, load_table_function
 from tests.building import numbers
 
 WEIGHTS = numbers(3, 4)
@@ -108,17 +108,6 @@ def test_a_function_is_loaded_from_its_file(tmp_path):
     path.write_text("import numpy as np\ndef halves(bits, w):\n    return np.arange(2**bits) / 2, np.zeros(w.shape)\n")
     found = load_table_function(f"{path}:halves")(3, WEIGHTS)
     np.testing.assert_array_equal(found.table, np.arange(8) / 2)
-
-
-@pytest.mark.parametrize("reference", ["", "luts.py", "luts.py:", ":mine", "luts:mine", "luts.py:my-lut", "luts.py:1"])
-def test_a_reference_of_another_form_is_refused(reference):
-    with pytest.raises(RequantError, match=r"does not name a function. Write file.py:function."):
-        split_reference(reference)
-
-
-def test_a_path_with_a_colon_is_taken():
-    path, name = split_reference("C:/models/luts.py:mine")
-    assert (path.as_posix(), name) == ("C:/models/luts.py", "mine")
 
 
 def test_a_missing_file_is_named(tmp_path):

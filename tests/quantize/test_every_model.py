@@ -15,6 +15,7 @@ from coremltools.models.neural_network.quantization_utils import _dequantize_wp
 from coremltools.optimize import coreml as cto
 
 from requant.convert import convert
+from requant.convert.weights import has_weights
 from requant.coreml.inventory import network_fields, stored_weights
 from requant.coreml.kind import Kind, read_kind
 from requant.coreml.model import load, save
@@ -22,7 +23,7 @@ from requant.coreml.network import decode, set_float32
 from requant.errors import RequantError
 from requant.evaluate.data import load_data
 from requant.quantize.scheme import Scheme, require_storable
-from requant.quantize.variant import make_variant
+from requant.quantize.variant import make_variant, quantize
 from requant.runtime import open_model
 from tests.building import as_model, constants_of, package
 
@@ -51,14 +52,6 @@ def models():
     return found
 
 
-def kind_of(path):
-    """Return the kind of a model, None for one that has no weights to quantize."""
-    try:
-        return read_kind(path)
-    except RequantError:
-        return None
-
-
 def storable(name, kind):
     try:
         require_storable(Scheme.parse(name), kind)
@@ -68,31 +61,26 @@ def storable(name, kind):
 
 
 MODELS = models()
-KINDS = {name: kind_of(path) for name, path in MODELS.items()}
-PAIRS = [(name, scheme) for name, kind in KINDS.items() if kind for scheme in SCHEMES if storable(scheme, kind)]
+KINDS = {name: read_kind(path) for name, path in MODELS.items()}
+WITH_WEIGHTS = {name: kind for name, kind in KINDS.items() if has_weights(MODELS[name], kind)}
+PAIRS = [(name, scheme) for name, kind in WITH_WEIGHTS.items() for scheme in SCHEMES if storable(scheme, kind)]
 
 
 @functools.cache
 def float_model(name):
-    """Return the float model of an original, None where its network has no weights."""
-    try:
-        return convert(MODELS[name])
-    except RequantError as error:
-        assert "has no weights that could be quantized; ship it as it is" in str(error)  # noqa: PT017
-        return None
+    return convert(MODELS[name])
 
 
-@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if not kind])
-def test_a_model_without_weights_is_told_from_others(name):
-    with pytest.raises(RequantError, match="ship this one as it is"):
-        convert(MODELS[name])
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in WITH_WEIGHTS])
+def test_a_model_without_weights_is_taken_as_it_is_and_not_quantized(name):
+    assert float_model(name).spec == load(MODELS[name]).spec
+    with pytest.raises(RequantError, match="has no weights that could be quantized; ship it as it is"):
+        quantize(float_model(name), Scheme.parse("kmeans_4"))
 
 
 @pytest.mark.parametrize(("model_name", "name"), PAIRS)
 def test_every_form_is_decoded_by_coremltools_to_the_numbers_that_we_run(model_name, name, tmp_path):
     scheme, model = Scheme.parse(name), float_model(model_name)
-    if model is None:
-        pytest.skip("the network has no weights")
     source, output = tmp_path / f"float{model.kind.suffix}", tmp_path / f"variant{model.kind.suffix}"
     save(model, source)
     try:

@@ -161,7 +161,7 @@ def test_the_pattern_finds_the_scheme_in_a_file_name(scheme, model):
     assert found["scheme"] == str(scheme)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", [Kind.NEURAL_NETWORK, Kind.ML_PROGRAM])
 @pytest.mark.parametrize("scheme", ALL, ids=str)
 def test_exactly_what_the_table_has_can_be_stored(scheme, kind):
     if scheme.bits in SCHEMES[kind].get(scheme.mode, ()):
@@ -169,6 +169,13 @@ def test_exactly_what_the_table_has_can_be_stored(scheme, kind):
     else:
         with pytest.raises(RequantError, match=f"a model of kind {kind} has no .*. It has "):
             require_storable(scheme, kind)
+
+
+@pytest.mark.parametrize("name", ["linear_16", "kmeans_4", "prune_50"])
+def test_where_there_is_nothing_to_quantize_no_scheme_can_be_stored(name):
+    assert default_schemes(Kind.OTHER, custom_lut=True) == ()
+    with pytest.raises(RequantError, match="there is nothing to quantize: the model has no weights"):
+        require_storable(Scheme.parse(name), Kind.OTHER)
 
 
 def test_refusals_say_what_there_is():

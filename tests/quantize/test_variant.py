@@ -18,6 +18,7 @@ from requant.quantize.scheme import SCHEMES, Scheme
 from requant.quantize.selection import Selection
 from requant.quantize.variant import make_variant, quantize
 from tests.building import add_inner_product, as_model, network, numbers, package, program
+from tests.coreml.joining import joined, scaler
 
 
 @pytest.fixture(params=["all_weights", "some_weights"])
@@ -134,6 +135,14 @@ def test_float16_is_not_quantized_already(model):
         quantize(half, Scheme.of("linear", 8)).spec.description
         == quantize(half, Scheme.of("linear", 8)).spec.description
     )
+
+
+@pytest.mark.parametrize("scheme", ["kmeans_4", "linear_16", "prune_50"])
+@pytest.mark.parametrize("without", [network(lambda b: b.add_activation("relu", "RELU", "x", "y")), joined([scaler()])])
+def test_a_model_without_weights_is_refused(without, scheme, tmp_path):
+    with pytest.raises(RequantError, match=r"net.mlmodel has no weights that could be quantized; ship it as it is\."):
+        make_variant(written(without, tmp_path), Scheme.parse(scheme), tmp_path / "variant.mlmodel")
+    assert not (tmp_path / "variant.mlmodel").exists()
 
 
 def test_what_the_kind_can_not_store_is_refused(some_weights):

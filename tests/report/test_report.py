@@ -1,3 +1,4 @@
+import dataclasses
 import html.parser
 import math
 from pathlib import Path
@@ -8,7 +9,6 @@ import pytest
 from PIL import Image
 
 from requant.convert import FLOAT
-from requant.coreml.kind import Kind
 from requant.errors import RequantError
 from requant.evaluate.data import EvaluationData
 from requant.evaluate.outputs import ModelOutputs
@@ -24,7 +24,7 @@ def evaluation(scheme, size, **figures):
     return {
         "scheme": scheme, "file": f"m_{scheme}.mlmodel", "bytes": size, "zip_bytes": size, "ratio": 8e6 / size,
         "bits_per_weight": 32.0 if scheme == FLOAT else 4.1, "ios": "11.2", "macos": "10.13.2", "weight_snr_db": None,
-        "untouched": 2, "raised": None,
+        "untouched": 2, "raised": None, "conversion": None, "type": "NeuralNetwork",
         "data": {"samples": 3, "synthetic": False}, "outputs": {"out": figures},
     }  # fmt: skip
 
@@ -78,6 +78,47 @@ def test_the_most_telling_figure_is_drawn_with_its_limit(summary):
     )
     assert fidelity_of(classifier.table)[0] == "accuracy"
     assert limit_of("accuracy", classifier) == pytest.approx(0.88)
+
+
+@pytest.fixture
+def trees():
+    """Return the summary of a model with nothing to quantize that was not run."""
+    record = evaluation(FLOAT, 88_029) | {
+        "type": "treeEnsembleRegressor", "bits_per_weight": None, "ratio": 1.0, "outputs": {}, "untouched": 0,
+        "data": {"samples": 0, "synthetic": False},
+    }  # fmt: skip
+    return summarize("trees", [record], {})
+
+
+@pytest.fixture
+def alone():
+    """Return the summary of a classifier that is only converted, with labelled data."""
+    return summarize("alone", [evaluation(FLOAT, 630_000, accuracy=0.9, float_accuracy=0.9, agreement=1.0)], {})
+
+
+def test_a_model_with_nothing_to_quantize_has_one_row_that_comes_back_from_its_file(trees, tmp_path):
+    (row,) = trees.table.to_dict("records")
+    assert (row["scheme"], row["ios"], row["samples"], row["recommended"]) == ("float", "11.2", 0, True)
+    assert all(math.isnan(row[name]) for name in ("bits", "bits_per_weight", "weight_snr_db", "accuracy", "max_error"))
+    assert trees.targets == {}
+    assert trees.variants.empty
+    write_summary(trees, tmp_path / "summary.tsv", tmp_path / "judgement.json")
+    back = read_summary(tmp_path / "summary.tsv", tmp_path / "judgement.json")
+    pd.testing.assert_frame_equal(back.table, trees.table, check_dtype=False)
+    assert (back.type, back.recommendation) == ("treeEnsembleRegressor", trees.recommendation)
+
+
+def test_a_model_without_variants_is_compared_with_nothing_in_the_short_table(trees, alone):
+    header, columns, row, reason = short_table(trees).strip().splitlines()
+    assert header == "trees: treeEnsembleRegressor, no variants"
+    assert columns.split() == ["variant", "MB", "smaller", "runs", "on"]
+    assert row.split() == ["float", "0.09", "1.0x", "iOS", "11.2,", "macOS", "10.13.2"]
+    assert reason.strip() == trees.recommendation.reason
+    header, columns, row, _ = short_table(alone).strip().splitlines()
+    assert header == "alone: NeuralNetwork, no variants"
+    assert "accuracy" in columns
+    assert "90.0 %" in row
+    assert "ship this" not in row
 
 
 def test_the_short_table_names_the_best_of_each_bit_width(summary):
@@ -171,8 +212,8 @@ def test_the_page_is_well_formed_self_contained_and_says_what_to_ship(summary, t
     plot_fidelity(summary, tmp_path / "plot.svg")
     Image.new("RGB", (40, 40)).save(tmp_path / "sheet.png")
     section = ModelSection(
-        summary, Kind.NEURAL_NETWORK, "models_original/<m>.mlmodel", {"m.mlmodel": "ab" * 32}, 8_000_000, "3 pictures",
-        tmp_path / "plot.svg", tmp_path / "sheet.png", "../m",
+        summary, "models_original/<m>.mlmodel", {"m.mlmodel": "ab" * 32}, 8_000_000, "../m", "3 pictures",
+        tmp_path / "plot.svg", tmp_path / "sheet.png",
     )  # fmt: skip
     page = render_page([section], "1.0")
     checker = _Checker()
@@ -184,3 +225,65 @@ def test_the_page_is_well_formed_self_contained_and_says_what_to_ship(summary, t
     assert 'href="../m/variants/m_kmeans_4.mlmodel"' in page
     assert "http://" not in page
     assert page == render_page([section], "1.0")
+
+
+def checked_section(summary, size, data=""):
+    """Return the page for one model as a whole and its text, well-formed."""
+    section = ModelSection(summary, "models_original/m.mlmodel", {"m.mlmodel": "ab" * 32}, size, "../m", data)
+    page = render_page([section], "1.0")
+    checker = _Checker()
+    checker.feed(page)
+    assert not checker.open
+    return page, " ".join(checker.text.split())
+
+
+def test_the_page_shows_a_model_without_variants_in_words(trees, alone):
+    page, text = checked_section(trees, 88_029)
+    assert "treeEnsembleRegressor, 0.09 MB, from models_original/m.mlmodel." in text
+    assert trees.recommendation.reason in text
+    assert "iOS 11.2, macOS 10.13.2" in text
+    assert "SHA-256 abababababab…" in text
+    assert 'href="../m/float/m_float.mlmodel"' in page
+    assert not [tag for tag in ("<img", "<table", "<figure", "advice none") if tag in page]
+    assert "Evaluated on" not in text
+    _, text = checked_section(alone, 630_000, "450 pictures")
+    assert "Evaluated on 450 pictures." in text
+    assert "90.0%" in text
+
+
+def test_bytes_are_told_where_megabytes_would_be_none(trees):
+    table = trees.table.assign(size_mb=120e-6, zip_mb=235e-6)
+    _, text = checked_section(dataclasses.replace(trees, table=table), 120)
+    assert "treeEnsembleRegressor, 120 bytes, from" in text
+    assert "bytes120 bytes zipped235" in text
+
+
+CHECKED = {
+    "framework": "PyTorch 2.13.0", "samples": 450, "synthetic": False, "ratio_db": 93.1, "max_error": 0.0002,
+    "agreement": 1.0, "outputs": {},
+}  # fmt: skip
+
+
+def test_the_check_of_a_conversion_is_in_the_table_and_in_words():
+    first = {**evaluation(FLOAT, 8_000_000, psnr_db=None), "conversion": CHECKED}
+    variant = {**evaluation("linear_8", 2_000_000, psnr_db=45.0), "conversion": CHECKED}
+    summary = summarize("net", [first, variant], {})
+    assert summary.table["source_db"].tolist()[0] == 93.1
+    assert summary.table[["source_db", "source_max_error", "source_agreement"]].iloc[1].isna().all()
+    words = "conversion: 93 dB against PyTorch 2.13.0 (450 samples, largest error 0.0002, 100.00% of the labels agree)"
+    assert summary.conversion == words
+    assert words in short_table(summary)
+
+
+def test_a_model_that_was_not_converted_says_nothing_of_a_conversion():
+    summary = summarize("net", [evaluation(FLOAT, 8_000_000, psnr_db=None)], {})
+    assert summary.conversion == ""
+    assert summary.table["source_db"].isna().all()
+    assert "conversion" not in short_table(summary)
+
+
+def test_a_table_of_another_version_is_told_so(tmp_path):
+    (tmp_path / "judgement.json").write_text('{"model": "net"}')
+    (tmp_path / "summary.tsv").write_text("model\tscheme\tios\tmacos\traised_from_ios\nnet\tfloat\t15\t12\t\n")
+    with pytest.raises(RequantError, match=r"summary.tsv was written by another version of requant. Make it anew"):
+        read_summary(tmp_path / "summary.tsv", tmp_path / "judgement.json")

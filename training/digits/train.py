@@ -1,6 +1,6 @@
-"""Train the classifier of handwritten digits, and write it as an ML Program with its evaluation data.
+"""Train the classifier of handwritten digits, and write it as an ML Program and for PyTorch, with its evaluation data.
 
-    python train.py --model digits.mlpackage --data digits.npz
+    python train.py --model digits.mlpackage --exported digits_pytorch.pt2 --data digits.npz
 
 The digits are those of scikit-learn's `load_digits`: 1,797 pictures of 8x8 pixels from the UCI repository (Alpaydin and
 Kaynak 1998, https://doi.org/10.24432/C50P49, CC BY 4.0). A quarter of them, stratified, is kept out of training.
@@ -52,9 +52,9 @@ class Probabilities(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """Return probabilities, (N, 10)."""
-        return functional.softmax(self.network(x), dim=1)
+        return functional.softmax(self.network(image), dim=1)
 
 
 def shifted(pictures: Tensor) -> Tensor:
@@ -102,6 +102,14 @@ def to_coreml(network: nn.Module) -> Model:
     return load(Path(converted.package_path))
 
 
+def export(network: nn.Module, path: Path) -> None:
+    """Write the network as an exported program: float32 (1, 1, 8, 8) of 0 to 1 in, probabilities (1, 10) out."""
+    exported = torch.export.export(Probabilities(network).eval(), (torch.zeros(1, 1, 8, 8),))
+    for node in exported.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it holds the folders of the machine that exports
+    torch.export.save(exported, path)
+
+
 def without_date(model: Model) -> Model:
     """Return the model without the date of its conversion, so that the recipe gives the same bytes every day."""
     model.spec.description.metadata.userDefined.pop("com.github.apple.coremltools.conversion_date", None)
@@ -112,6 +120,7 @@ def main() -> None:
     """Parse the command line, train, and write model and evaluation data."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="where to write the .mlpackage")
+    parser.add_argument("--exported", type=Path, required=True, help="where to write the .pt2")
     parser.add_argument("--data", type=Path, required=True, help="where to write the held-out digits (.npz)")
     options = parser.parse_args()
     digits = load_digits()
@@ -124,6 +133,7 @@ def main() -> None:
     accuracy = (network(as_input(test_pixels)).argmax(1).numpy() == test_labels).mean()
     print(f"{len(train_labels)} digits to train on, {len(test_labels)} held out: {accuracy:.2%} of those are right")
     unpack_package(without_date(to_coreml(network)), options.model)
+    export(network, options.exported)
     np.savez_compressed(options.data, image=test_pixels, labels=test_labels.astype(str))
 
 

@@ -15,14 +15,17 @@ from requant.configuration import (
     require_valid,
     version_of,
 )
+from requant.convert import format_of, is_core_ml, require_framework
 from requant.coreml.kind import Kind
 from requant.coreml.systems import OPSETS
 from requant.errors import RequantError
 from requant.evaluate.data import data_files
 from requant.fingerprint import fingerprint
+from requant.frameworks import FRAMEWORKS
+from requant.job import share_library
 from requant.originals import read_lock, verify
-from requant.quantize.custom import split_reference
 from requant.quantize.scheme import PATTERN, Scheme
+from requant.user_function import split_reference
 
 SCHEMA = Path(workflow.current_basedir) / "../schemas/config.schema.yaml"
 
@@ -40,12 +43,22 @@ def checked_models() -> dict[str, ModelSettings]:
 
 
 MODELS = checked_models()
+WITH_VARIANTS = [name for name, model in MODELS.items() if model.schemes]  # the others are only converted and judged
+RUN = [name for name, model in MODELS.items() if model.is_run]
 
 # Scripts import the library, which neither the triggers nor the cache of Snakemake look at: its digest is a parameter.
 COREML = ["records.py", "coreml"]
 CODE = {
     "originals": fingerprint("originals.py", libraries=()),
     "convert": fingerprint(*COREML, "convert"),
+    "convert_onnx": fingerprint(*COREML, "convert", libraries=("coremltools", "numpy", "onnx", "onnxruntime")),
+    "check": fingerprint(
+        *COREML,
+        "convert",
+        "runtime",
+        "evaluate",
+        libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow"),
+    ),
     "quantize": fingerprint(*COREML, "quantize", libraries=("coremltools", "numpy", "scipy")),
     "raise": fingerprint(
         *COREML,
@@ -71,6 +84,22 @@ wildcard_constraints:
     variant=f"float|{PATTERN}",
     version=r"\d+",
     suffix=r"mlmodel|mlpackage\.zip",
+
+
+# With --software-deployment-method conda, the rules of a source run in an environment of its framework.
+USES_CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
+if USES_CONDA:
+    share_library()
+
+
+def require_frameworks() -> None:
+    """Stop with a message for the user if an original that is to be converted needs a framework that is not installed."""
+    for model in MODELS.values():
+        if not USES_CONDA and not Path(float_path(model.name)).exists():
+            try:
+                require_framework(model.original)
+            except RequantError as error:
+                raise WorkflowError(f"models.{model.name}: {error}") from None
 
 
 def require_unchanged_originals() -> None:
@@ -158,6 +187,30 @@ def proof_of_raising(wildcards) -> list[str]:
     return [f"results/{model.name}/raised/{version}.json"] if version > min(OPSETS.values()) else []
 
 
+def frameworks(wildcards) -> list[str]:
+    """Return the extra that the conversion of an original needs, if it needs one."""
+    extra = format_of(settings(wildcards).original).extra
+    return [extra] if extra else []
+
+
+def environment(wildcards) -> str | None:
+    """Return the conda environment of the framework that a conversion needs; none where it needs no other."""
+    return next((f"../envs/{FRAMEWORKS[extra].environment}.yaml" for extra in frameworks(wildcards)), None)
+
+
+def conversion_code(wildcards) -> str:
+    return CODE["convert_onnx" if settings(wildcards).original.suffix == ".onnx" else "convert"]
+
+
+def conversion_files(wildcards) -> list[str]:
+    return [str(path) for path in settings(wildcards).conversion_files]
+
+
+def conversion_check(wildcards) -> list[str]:
+    """Return the record that holds the float model against its source; a Core ML original needs none."""
+    return [] if is_core_ml(settings(wildcards).original) else [f"results/{wildcards.model}/conversion.json"]
+
+
 def original_files(wildcards) -> list[str]:
     return [str(path) for path in settings(wildcards).locked_files]
 
@@ -167,6 +220,18 @@ def evaluation_files(wildcards) -> list[str]:
         return [str(path) for path in data_files(settings(wildcards).data)]
     except RequantError as error:
         raise WorkflowError(f"models.{wildcards.model}: {error}") from None
+
+
+def outputs_of(model: str, variant: str) -> list[str]:
+    """Return the outputs of a variant, nothing of a model that is not run."""
+    return [f"results/{model}/outputs/{model}_{variant}.npz"] if MODELS[model].is_run else []
+
+
+def table_to_draw(wildcards) -> str:
+    """Return the table of a model, or stop with a message if there is nothing in it to draw."""
+    if not settings(wildcards).schemes:
+        raise WorkflowError(f"models.{wildcards.model} has no variants, so that there is nothing to draw of it.")
+    return f"results/{wildcards.model}/summary.tsv"
 
 
 def variants_of(model: str) -> list[str]:
@@ -187,4 +252,5 @@ def evaluations(wildcards) -> list[str]:
 
 
 def all_outputs(wildcards) -> list[str]:
-    return [f"results/{wildcards.model}/outputs/{wildcards.model}_{v}.npz" for v in variants_of(wildcards.model)]
+    model = wildcards.model
+    return [path for variant in variants_of(model) for path in outputs_of(model, variant)]

@@ -2,13 +2,43 @@ rule convert:
     """Bring an original to a float Core ML model, written canonically; refuse one that is quantized already."""
     input:
         record="results/{model}/original.json",
+        files=conversion_files,
     output:
         model="results/{model}/float/{model}.{suffix}",
         audit="results/{model}/float/{model}.{suffix}.json",
     log:
         "results/{model}/logs/convert.{suffix}.log",
+    conda:
+        environment
     params:
         original=lambda wildcards: str(settings(wildcards).original),
-        code=CODE["convert"],
+        conversion=lambda wildcards: settings(wildcards).conversion,
+        frameworks=frameworks,
+        code=conversion_code,
     script:
         "../../scripts/convert.py"
+
+
+rule check_conversion:
+    """Hold the float model against the source, run in its own framework; stop if the conversion is not good enough."""
+    input:
+        model=lambda wildcards: float_path(wildcards.model),
+        original="results/{model}/original.json",
+        data="results/{model}/data.json",
+        files=conversion_files,
+    output:
+        "results/{model}/conversion.json",
+    log:
+        "results/{model}/logs/check_conversion.log",
+    # Before variants of a model are made that is not what it should be.
+    priority: 90
+    conda:
+        environment
+    params:
+        original=lambda wildcards: str(settings(wildcards).original),
+        conversion=lambda wildcards: settings(wildcards).conversion,
+        data=lambda wildcards: str(settings(wildcards).data or ""),
+        frameworks=frameworks,
+        code=CODE["check"],
+    script:
+        "../../scripts/check_conversion.py"

@@ -50,10 +50,11 @@ rule evaluate:
     input:
         model=lambda wildcards: variant_path(wildcards.model, wildcards.variant),
         audit=lambda wildcards: variant_path(wildcards.model, wildcards.variant) + ".json",
-        outputs="results/{model}/outputs/{model}_{variant}.npz",
-        reference="results/{model}/outputs/{model}_float.npz",
+        outputs=lambda wildcards: outputs_of(wildcards.model, wildcards.variant),
+        reference=lambda wildcards: outputs_of(wildcards.model, "float"),
         original="results/{model}/original.json",
         raised=proof_of_raising,
+        conversion=conversion_check,
     output:
         "results/{model}/evaluation/{model}_{variant}.json",
     log:

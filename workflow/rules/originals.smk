@@ -24,3 +24,4 @@ rule originals:
 # Before the first job of a run, whichever that is: a changed original stops the run before any model is worked on.
 onstart:
     require_unchanged_originals()
+    require_frameworks()

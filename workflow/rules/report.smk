@@ -22,7 +22,7 @@ rule summarize:
 rule plot:
     """Draw size against fidelity, with every mode."""
     input:
-        table="results/{model}/summary.tsv",
+        table=table_to_draw,
         judgement="results/{model}/judgement.json",
     output:
         report(
@@ -42,6 +42,7 @@ rule plot:
 rule sheet:
     """Show the outputs of all variants side by side."""
     input:
+        table=table_to_draw,
         evaluations=evaluations,
         outputs=all_outputs,
         judgement="results/{model}/judgement.json",
@@ -67,17 +68,17 @@ rule page:
     """Write the report: one self-contained page for all models."""
     input:
         originals=expand("results/{model}/original.json", model=MODELS),
-        data=expand("results/{model}/data.json", model=MODELS),
+        data=expand("results/{model}/data.json", model=RUN),
         tables=expand("results/{model}/summary.tsv", model=MODELS),
         judgements=expand("results/{model}/judgement.json", model=MODELS),
-        plots=expand("results/{model}/fidelity.svg", model=MODELS),
-        sheets=expand("results/{model}/sheet.png", model=MODELS),
+        plots=expand("results/{model}/fidelity.svg", model=WITH_VARIANTS),
+        sheets=expand("results/{model}/sheet.png", model=WITH_VARIANTS),
     output:
         "results/report/index.html",
     log:
         "results/report/page.log",
     params:
-        models={name: str(model.kind) for name, model in MODELS.items()},
+        models=list(MODELS),
         code=CODE["report"],
     script:
         "../../scripts/page.py"

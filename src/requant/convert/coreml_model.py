@@ -5,27 +5,31 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from requant.coreml.inventory import each_weight, network_fields, require_float
+from requant.convert.settings import ConversionSettings
+from requant.coreml.inventory import network_fields, require_float
 from requant.coreml.kind import Kind
 from requant.coreml.model import Model, load
 from requant.coreml.network import WeightField, decode, set_float32
-from requant.errors import RequantError
 
 
-def convert(path: Path) -> Model:
+def convert(path: Path, settings: ConversionSettings | None = None) -> Model:
     """Return the float model of a Core ML original.
 
     A NeuralNetwork's float16 weights become float32, which loses nothing: quantizers that look for float32 weights
     skip all others in silence. An ML Program keeps the precision that it has, for its operations are typed by it. In a
-    pipeline, this holds for each network and program in it; its other models stay as they are.
+    pipeline, this holds for each network and program in it; its other models stay as they are, as does a model in which
+    there is nothing to quantize.
+
+    Args:
+        path: of the original.
+        settings: other formats have them; a Core ML model says itself all that there is to know.
 
     Raises:
-        RequantError: if it can't be read, has no weights to quantize, or is quantized already.
+        RequantError: if it can't be read, is quantized already, or has networks and programs together.
     """
+    del settings
     model = load(path)
     kind = model.kind
-    if next(each_weight(model), None) is None:
-        raise RequantError(f"{path} has no weights that could be quantized; ship it as it is.")
     require_float(model)
     return _in_float32(model) if kind is Kind.NEURAL_NETWORK else model
 

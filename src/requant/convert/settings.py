@@ -45,8 +45,8 @@ class InputSettings:
     Attributes:
         name: in the float model.
         source: in the source, where it has another name there.
-        shapes: the source's own axes, with the batch: one shape, of which sizes may be ranges, or several fixed ones that
-            are enumerated, the default first. Empty where the source knows it.
+        shapes: the source's own axes, with the batch: one shape, of which sizes may be ranges, or several fixed ones
+            that are enumerated, the default first. Empty where the source knows it.
         dtype: of an array in the float model; empty for the source's, in Core ML's types.
         value: a constant that the float model has in place of this input.
         color_layout: of a picture; empty for an array.
@@ -71,6 +71,7 @@ class InputSettings:
             RequantError: if keys contradict each other, naming them.
         """
         rest = dict(table)
+        _require_known(rest, cls, "conversion.inputs", "shape")
         name = rest["name"]
         if "shape" in rest and "shapes" in rest:
             raise RequantError(f"conversion.inputs: {name!r} has shape and shapes; give one of them.")
@@ -142,7 +143,8 @@ class ConversionSettings:
         outputs: all of them, in the source's order; empty for the source's names.
         class_labels: of a classifier, in the order of its scores, or the file that has one in each line.
         convert_to: the kind of the float model.
-        minimum_deployment_target: the oldest system that the float model is for; None for any that a NeuralNetwork runs on.
+        minimum_deployment_target: the oldest system that the float model is for; None for all that a NeuralNetwork can
+            run on.
         compute_precision: of an ML Program.
         factory: `file.py:function` that returns the module whose state dictionary the source is.
         trust_pickle: whether a source may be unpickled, which runs what code it holds.
@@ -167,6 +169,7 @@ class ConversionSettings:
             RequantError: if keys contradict each other, naming them.
         """
         rest = dict(table or {})
+        _require_known(rest, cls, "conversion", *(each.name for each in dataclasses.fields(Limits)))
         kind = CONVERT_TO[rest.pop("convert_to", "mlprogram")]
         target = rest.pop("minimum_deployment_target", None)
         labels = rest.pop("class_labels", ())
@@ -175,7 +178,7 @@ class ConversionSettings:
             raise RequantError("conversion: compute_precision is for ML Programs; a NeuralNetwork has none.")
         inputs = tuple(InputSettings.of(entry) for entry in rest.pop("inputs", ()))
         outputs = tuple(OutputSettings(**entry) for entry in rest.pop("outputs", ()))
-        _require_distinct([entry.name for entry in (*inputs, *outputs)])
+        _require_distinct([*(entry.name for entry in inputs), *(entry.name for entry in outputs)])
         return cls(
             **rest,
             inputs=inputs,
@@ -209,6 +212,13 @@ class ConversionSettings:
         if not labels:
             raise RequantError(f"there are no class labels in {self.class_labels}; one is expected in each line.")
         return labels
+
+
+def _require_known(table: Mapping[str, Any], kind: type[Any], place: str, *more: str) -> None:
+    known = [*(each.name for each in dataclasses.fields(kind)), *more]
+    unknown = [key for key in table if key not in known]
+    if unknown:
+        raise RequantError(f"{place}: unknown key {unknown[0]!r}; known are {', '.join(known)}.")
 
 
 def _require_distinct(names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from requant.convert.settings import ConversionSettings, InputSettings, Shape, SizeRange
+from requant.convert.settings import ConversionSettings, InputSettings, Shape, Size, SizeRange
 from requant.errors import RequantError
 
 
@@ -20,12 +20,13 @@ class SourceInput:
     Attributes:
         name: the source's.
         dtype: numpy's name of the element type that the source takes.
-        shape: None for a size that the source leaves open; None for the whole where not even the number of axes is known.
+        shape: with the batch. A size is a range, or None, where the source leaves it open; the whole is None where not
+            even the number of axes is known.
     """
 
     name: str
     dtype: str = "float32"
-    shape: tuple[int | None, ...] | None = None
+    shape: tuple[Size | None, ...] | None = None
 
 
 class Source(Protocol):
@@ -119,7 +120,7 @@ def _matched(sources: Sequence[SourceInput], entries: Sequence[InputSettings]) -
     return [found.get(name, InputSettings(name)) for name in names]
 
 
-def _known_shape(source: SourceInput) -> tuple[int, ...]:
+def _known_shape(source: SourceInput) -> Shape:
     shape = source.shape
     if shape is None or None in shape[1:]:
         known = "" if shape is None else f" (it is {', '.join('?' if size is None else str(size) for size in shape)})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +46,7 @@ def convert_program(
     """
     import coremltools as ct
 
-    outputs = _outputs(settings)
+    outputs = _outputs(settings, output_names if framework == "tensorflow" else ())
     with _noting_failures() as failures:
         try:
             converted = ct.convert(
@@ -101,8 +102,14 @@ def _input_type(each: ResolvedInput) -> Any:
             name=each.name, shape=shape, color_layout=layout, scale=entry.scale, bias=bias,
             channel_first=is_channel_first(each),
         )  # fmt: skip
-    dtype = entry.dtype or _ELEMENT_TYPES.get(each.source.dtype, each.source.dtype)
-    return ct.TensorType(name=each.name, shape=shape, dtype=np.dtype(dtype).type)
+    return ct.TensorType(name=each.name, shape=shape, dtype=np.dtype(element_type(each)).type)
+
+
+def element_type(each: ResolvedInput) -> str:
+    """Return numpy's name of the type that an input's elements have in the float model."""
+    if each.settings.color_layout:
+        return "float32"
+    return each.settings.dtype or _ELEMENT_TYPES.get(each.source.dtype, each.source.dtype)
 
 
 def is_channel_first(each: ResolvedInput) -> bool:
@@ -126,17 +133,23 @@ def _dimension(size: Any) -> Any:
     return ct.RangeDim(size.low, size.high, default=size.default) if isinstance(size, SizeRange) else size
 
 
-def _outputs(settings: ConversionSettings) -> list[Any] | None:
-    """Return what the converter is told of the outputs: only which are pictures, for which it needs them all."""
+def _outputs(settings: ConversionSettings, nodes: Sequence[str] = ()) -> list[Any] | None:
+    """Return what the converter is told of the outputs: which are pictures, for which it needs them all.
+
+    Args:
+        settings: what the configuration says.
+        nodes: the outputs' names in a TensorFlow graph, which has no order of its own.
+    """
     import coremltools as ct
 
-    if not any(output.color_layout for output in settings.outputs):
+    outputs = settings.outputs or [OutputSettings(name) for name in nodes]
+    if not nodes and not any(output.color_layout for output in outputs):
         return None
     return [
         ct.ImageType(name=output.name, color_layout={"GRAYSCALE": "G"}.get(output.color_layout, output.color_layout))
         if output.color_layout
         else ct.TensorType(name=output.name)
-        for output in settings.outputs
+        for output in outputs
     ]
 
 
@@ -177,8 +190,14 @@ def _canonical(converted: Any, original: Path, settings: ConversionSettings, nam
     for key in _VOLATILE:
         spec.description.metadata.userDefined.pop(key, None)
     for old, new in _renamed(spec, settings.outputs, names, original):
-        ct.utils.rename_feature(spec, old, new, rename_inputs=False, rename_outputs=True)
+        ct.utils.rename_feature(spec, old, new)  # of outputs alone it would forget those of a network's layers
     return Model(spec, model.files, original)
+
+
+def legal_name(name: str) -> str:
+    """Return a name that an ML Program takes for an input or output: letters, digits and underscores."""
+    letters = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return f"_{letters}" if letters[:1].isdigit() else letters
 
 
 def _renamed(
@@ -188,7 +207,7 @@ def _renamed(
     description = spec.description
     classified = (description.predictedFeatureName, description.predictedProbabilitiesName)
     found = [output.name for output in description.output if output.name not in classified]
-    wanted = list(names) if len(names) == len(found) else list(found)
+    wanted = [legal_name(name) for name in names] if len(names) == len(found) else list(found)
     if outputs:
         if len(outputs) != len(found):
             raise RequantError(

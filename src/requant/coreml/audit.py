@@ -48,10 +48,11 @@ def audit(variant: Model, float_model: Model, scheme: str, requests: Requests | 
             the scheme; None where nothing was asked.
 
     Returns:
-        The scheme, bits per weight (tables and scales counted in), the oldest systems, the SNR in dB of all weights
-        that can be quantized together (statistics of a normalization would outweigh them), how many tensors stayed
-        untouched, and for each tensor its name, shape, what was asked for and why, form, bits, bytes, bits per weight,
-        SNR, largest error and share of zeros. An infinite SNR (nothing changed) is None.
+        The scheme, what type of model it is, bits per weight (tables and scales counted in; None where there are no
+        weights), the oldest systems, the SNR in dB of all weights that can be quantized together (statistics of a
+        normalization would outweigh them), how many tensors stayed untouched, and for each tensor its name, shape, what
+        was asked for and why, form, bits, bytes, bits per weight, SNR, largest error and share of zeros. An infinite
+        SNR (nothing changed) is None.
 
     Raises:
         RequantError: if a tensor is missing, has another shape, is not finite, or was not to be touched and is not
@@ -70,7 +71,8 @@ def audit(variant: Model, float_model: Model, scheme: str, requests: Requests | 
     stored = sum(record["bytes"] for record in tensors)
     return {
         "scheme": scheme,
-        "bits_per_weight": round(8 * stored / count, 4) if count else math.nan,
+        "type": variant.type,
+        "bits_per_weight": round(8 * stored / count, 4) if count else None,
         "ios": system.ios,
         "macos": system.macos,
         "spec_version": system.spec_version,

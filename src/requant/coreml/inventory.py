@@ -36,6 +36,11 @@ def each_weight(model: Model) -> Iterator[StoredWeight]:
             yield dataclasses.replace(weight, name=prefix + weight.name) if prefix else weight
 
 
+def has_weights(model: Model) -> bool:
+    """Return whether a model has any weights, without decoding those that are float."""
+    return next(_forms(model), None) is not None
+
+
 def stored_weights(model: Model) -> list[StoredWeight]:
     """Return every weight tensor of a model, decoded, with how it is stored."""
     return list(each_weight(model))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -19,15 +20,19 @@ PACKAGE_MODEL = "Data/com.apple.CoreML/model.mlmodel"
 
 
 class Kind(enum.StrEnum):
-    """The two kinds of model whose weights can be quantized. A pipeline is of the kind of those models in it."""
+    """The two kinds of model whose weights can be quantized, and all others. A pipeline is of the kind of those in it.
+
+    A network or a program is of its kind even if it happens to have no weights.
+    """
 
     NEURAL_NETWORK = "NeuralNetwork"
     ML_PROGRAM = "ML Program"
+    OTHER = "nothing to quantize"
 
     @property
     def suffix(self) -> str:
         """The ending of a file that carries such a model from rule to rule."""
-        return ".mlmodel" if self is Kind.NEURAL_NETWORK else ".mlpackage.zip"
+        return ".mlpackage.zip" if self is Kind.ML_PROGRAM else ".mlmodel"
 
 
 _BODIES = {
@@ -52,6 +57,12 @@ KINDS = {
 
 PIPELINES = frozenset({"pipeline", "pipelineClassifier", "pipelineRegressor"})
 _STAGES = 1  # the number of the field with the models of a `Pipeline`, and with the `Pipeline` of the other two
+# The numbers of the fields that lead from a model to weights: the network, its layers, the layer's type, its weights.
+_NETWORK_WEIGHTS = [
+    (network, 1, *layer)
+    for network in (number for number, body in _BODIES.items() if KINDS.get(body) is Kind.NEURAL_NETWORK)
+    for layer in ((100, 90), (140, 20))  # a convolution's, an inner product's
+]
 
 
 def kind_of_bodies(bodies: Sequence[str], path: Path) -> Kind:
@@ -63,46 +74,82 @@ def kind_of_bodies(bodies: Sequence[str], path: Path) -> Kind:
         path: of the model, for messages.
 
     Raises:
-        RequantError: if it has no weights to quantize, naming what it is, or networks and programs together.
+        RequantError: if it has networks and programs together.
     """
     kinds = {KINDS[body] for body in bodies if body in KINDS}
-    inside = f" ({', '.join(dict.fromkeys(bodies[1:]))})" if len(bodies) > 1 else ""
     if len(kinds) > 1:
         raise RequantError(
-            f"{path} is a {bodies[0]} of NeuralNetworks and ML Programs together{inside}. They store weights in "
-            "different ways, so that no scheme fits both; quantize the models before you join them."
+            f"{path} is a {bodies[0]} of NeuralNetworks and ML Programs together{_inside(bodies)}. They store weights "
+            "in different ways, so that no scheme fits both; quantize the models before you join them."
         )
-    if not kinds:
-        raise RequantError(
-            f"{path} holds a model of type {bodies[0]}{inside}. Only neural networks and ML Programs have weights that "
-            "can be quantized; ship this one as it is."
-        )
-    return kinds.pop()
+    return kinds.pop() if kinds else Kind.OTHER
+
+
+def type_of_bodies(bodies: Sequence[str]) -> str:
+    """Return what a model is, for people: its kind, or where nothing in it can be quantized its type and what it holds.
+
+    Args:
+        bodies: as for `kind_of_bodies`.
+    """
+    kind = next((KINDS[body] for body in bodies if body in KINDS), None)
+    return str(kind) if kind else f"{bodies[0]}{_inside(bodies)}"
+
+
+def _inside(bodies: Sequence[str]) -> str:
+    """Return the types of the models inside a pipeline, each once, in parentheses; nothing for any other model."""
+    types = [body for body in dict.fromkeys(bodies[1:]) if body not in PIPELINES]
+    return f" ({', '.join(types)})" if types else ""
 
 
 def read_kind(path: Path) -> Kind:
     """Return the kind of the model in a `.mlmodel`, an `.mlpackage` folder or an `.mlpackage.zip`.
 
     Raises:
-        RequantError: if the file can't be read, is no Core ML model, or holds a model without weights to quantize.
+        RequantError: if the file can't be read, is no Core ML model, or has networks and programs together.
     """
+    with _opened(path) as stream:
+        bodies = _read_bodies(stream)
+    return kind_of_bodies(bodies, path)
+
+
+def has_network_weights(path: Path) -> bool:
+    """Return whether a network plainly has weights: those of a convolution or an inner product, outside of any branch.
+
+    Only a model that has none of these needs a closer look.
+
+    Args:
+        path: of a `.mlmodel`, an `.mlpackage` folder or an `.mlpackage.zip`.
+
+    Raises:
+        RequantError: if the file can't be read or is no Core ML model.
+    """
+    with _opened(path) as stream:
+        for numbers in _NETWORK_WEIGHTS:
+            stream.seek(0)
+            if _holds(stream, None, numbers):
+                return True
+    return False
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open the file of a model's message, and tell what is wrong with it."""
     try:
         if path.is_dir():
             with (path / PACKAGE_MODEL).open("rb") as stream:
-                bodies = _read_bodies(stream)
+                yield stream
         elif path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
                 name = next((n for n in archive.namelist() if n.endswith(PACKAGE_MODEL)), PACKAGE_MODEL)
                 with archive.open(name) as stream:
-                    bodies = _read_bodies(stream)
+                    yield stream
         else:
             with path.open("rb") as stream:
-                bodies = _read_bodies(stream)
+                yield stream
     except OSError as error:
         raise RequantError(f"{path} can't be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, zipfile.BadZipFile, RecursionError) as error:
         raise RequantError(f"{path} is not a Core ML model: {error}.") from error
-    return kind_of_bodies(bodies, path)
 
 
 def _read_bodies(stream: IO[bytes], end: int | None = None) -> list[str]:
@@ -119,6 +166,14 @@ def _read_stages(stream: IO[bytes], end: int, body: str) -> list[str]:
     if body == "pipeline":
         return [found for after in stages for found in _read_bodies(stream, after)]
     return [found for after in stages for found in _read_stages(stream, after, "pipeline")]
+
+
+def _holds(stream: IO[bytes], end: int | None, numbers: Sequence[int]) -> bool:
+    """Return whether fields with these numbers, each inside the one before it, lead to one that is not empty."""
+    if not numbers:
+        return end is not None and end > stream.tell()
+    fields = _fields(stream, end)
+    return any(number == numbers[0] and _holds(stream, after, numbers[1:]) for number, after in fields)
 
 
 def _fields(stream: IO[bytes], end: int | None) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from requant.coreml.kind import PACKAGE_MODEL, Kind, kind_of_bodies
+from requant.coreml.kind import PACKAGE_MODEL, Kind, kind_of_bodies, type_of_bodies
 from requant.coreml.messages import Model_pb2
 from requant.coreml.pipeline import walk_specs
 from requant.errors import RequantError
@@ -49,12 +49,21 @@ class Model:
 
     @property
     def kind(self) -> Kind:
-        """NeuralNetwork or ML Program; of a pipeline, what the models that can be quantized in it are.
+        """NeuralNetwork, ML Program or neither; of a pipeline, what the models that can be quantized in it are.
 
         Raises:
-            RequantError: if there is nothing to quantize in the model, or a pipeline has both.
+            RequantError: if a pipeline has both.
         """
-        return kind_of_bodies([spec.WhichOneof("Type") or "none" for spec in walk_specs(self.spec)], self.path)
+        return kind_of_bodies(self._bodies, self.path)
+
+    @property
+    def type(self) -> str:
+        """What the model is, for people: its kind, or if nothing in it can be quantized its type and what it holds."""
+        return type_of_bodies(self._bodies)
+
+    @property
+    def _bodies(self) -> list[str]:
+        return [spec.WhichOneof("Type") or "none" for spec in walk_specs(self.spec)]
 
     @property
     def weight_file(self) -> bytes:
@@ -157,11 +166,11 @@ def to_bytes(model: Model, name: str) -> bytes:
     """Return the canonical bytes of the one file that carries the model.
 
     Args:
-        model: a NeuralNetwork becomes a `.mlmodel`, an ML Program an `.mlpackage.zip` (stored, not deflated, so that
-            the bytes do not depend on a compression library).
+        model: an ML Program becomes an `.mlpackage.zip` (stored, not deflated, so that the bytes do not depend on a
+            compression library), any other model a `.mlmodel`, for it needs no files beside its message.
         name: the name of the model, which the folder in the zip takes.
     """
-    if model.kind is Kind.NEURAL_NETWORK:
+    if model.kind is not Kind.ML_PROGRAM:
         data: bytes = model.spec.SerializeToString(deterministic=True)
         return data
     buffer = io.BytesIO()
@@ -181,7 +190,7 @@ def save(model: Model, path: Path) -> None:
         RequantError: if the ending of `path` is not that of the model's kind.
     """
     if not path.name.endswith(model.kind.suffix):
-        raise RequantError(f"a model of kind {model.kind} is written as *{model.kind.suffix}, not as {path.name}.")
+        raise RequantError(f"a model of type {model.type} is written as *{model.kind.suffix}, not as {path.name}.")
     write_whole(path, to_bytes(model, path.name.removesuffix(model.kind.suffix)))
 
 
@@ -189,10 +198,11 @@ def unpack_package(model: Model, folder: Path) -> None:
     """Lay out the `.mlpackage` folder that Xcode takes; an older one in its place is replaced.
 
     Raises:
-        RequantError: if the model is a NeuralNetwork, which needs no package, or the folder's name is not that of one.
+        RequantError: if the model is no ML Program, so that it needs no package, or the folder's name is not that of
+            one.
     """
     if model.kind is not Kind.ML_PROGRAM:
-        raise RequantError(f"{model.path} is a NeuralNetwork: its .mlmodel file is what Xcode takes.")
+        raise RequantError(f"{model.path} is a {model.type}: its .mlmodel file is what Xcode takes.")
     if folder.suffix != ".mlpackage":
         raise RequantError(f"{folder} is not the name of a package: it has to end in .mlpackage.")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from requant.coreml.audit import signal_to_noise
-from requant.coreml.kind import Kind, read_kind
 from requant.evaluate.metrics import agreement, divergence, largest_error, psnr, ssim
 from requant.evaluate.outputs import ModelOutputs
 
@@ -20,7 +19,7 @@ Figures = dict[str, Any]
 
 def delivered_size(path: Path) -> int:
     """Return the bytes of what is delivered: the `.mlmodel`, or all files in the `.mlpackage`."""
-    if read_kind(path) is Kind.NEURAL_NETWORK:
+    if path.suffix != ".zip":
         return path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         return sum(info.file_size for info in archive.infolist())
@@ -30,7 +29,7 @@ def zipped_size(path: Path) -> int:
     """Return the bytes of what is delivered, deflated: about what it adds to a download."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
-        if read_kind(path) is Kind.NEURAL_NETWORK:
+        if path.suffix != ".zip":
             target.write(path, path.name)
         else:
             with zipfile.ZipFile(path) as source:
@@ -43,9 +42,10 @@ def evaluate(
     variant: Path,
     audit: Figures,
     original_bytes: int,
-    outputs: ModelOutputs,
-    reference: ModelOutputs,
+    outputs: ModelOutputs | None = None,
+    reference: ModelOutputs | None = None,
     raised: Figures | None = None,
+    conversion: Figures | None = None,
 ) -> Figures:
     """Return all figures of a variant.
 
@@ -53,10 +53,11 @@ def evaluate(
         variant: the delivered file.
         audit: what it stores (`requant.coreml.audit`).
         original_bytes: the size of the preserved original.
-        outputs: the variant's, on the evaluation data.
+        outputs: the variant's, on the evaluation data; None for a model that was not run.
         reference: the float model's, on the same data.
         raised: the proof that a newer operator set leaves the float model's outputs unchanged, where the variant needs
             one (`requant.evaluate.raised`).
+        conversion: the check of the float model against its source (`requant.evaluate.source`), where there is one.
 
     Returns:
         Sizes in bytes, the audit's figures, the data's size, and for each output its figures (None for an infinite
@@ -70,11 +71,19 @@ def evaluate(
         "original_bytes": original_bytes,
         "ratio": original_bytes / size,
         **{key: value for key, value in audit.items() if key != "tensors"},
-        "data": {"samples": len(outputs.names), "synthetic": outputs.synthetic, "labelled": bool(outputs.targets)},
+        "data": _data(outputs),
         "raised": raised,
-        "outputs": compare(outputs, reference),
+        "conversion": conversion,
+        "outputs": compare(outputs, reference) if outputs and reference else {},
         "tensors": audit["tensors"],
     }
+
+
+def _data(outputs: ModelOutputs | None) -> Figures:
+    """Return how many samples a model was run on, and what they are."""
+    if outputs is None:
+        return {"samples": 0, "synthetic": False, "labelled": False}
+    return {"samples": len(outputs.names), "synthetic": outputs.synthetic, "labelled": bool(outputs.targets)}
 
 
 def compare(outputs: ModelOutputs, reference: ModelOutputs) -> dict[str, Figures]:

@@ -10,6 +10,7 @@ from typing import Any
 from requant.errors import RequantError
 
 Figures = Mapping[str, Any]
+SMALLEST_IN_MB = 10_000  # what has fewer bytes would be shown as 0.00 or 0.01 MB
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ DEFAULT_TARGETS: tuple[tuple[str, float], ...] = (
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The variant to ship, None if no variant meets the targets, and a sentence that says why."""
+    """The variant to ship, None for the float model, and a sentence that says why."""
 
     scheme: str | None
     reason: str
@@ -115,7 +116,8 @@ def recommend(rows: Sequence[Figures], targets: Mapping[str, float]) -> Recommen
     """Return the smallest variant that meets all targets, and why.
 
     Args:
-        rows: a row per variant with `scheme`, `bytes`, `ratio`, `meets_targets` and the figures of the targets.
+        rows: a row per variant, at least one, with `scheme`, `bytes`, `ratio`, `meets_targets` and the figures of the
+            targets.
         targets: the limits.
     """
     ordered = sorted(rows, key=lambda row: (row["bytes"], -_quality(row, targets)))
@@ -134,6 +136,26 @@ def recommend(rows: Sequence[Figures], targets: Mapping[str, float]) -> Recommen
     return Recommendation(chosen["scheme"], sentence)
 
 
+def recommend_float(evaluation: Figures) -> Recommendation:
+    """Return the advice for a model without variants: there is nothing to quantize in it, or none are wanted.
+
+    Args:
+        evaluation: of the float model.
+    """
+    size = " ".join(amount(evaluation["bytes"]))
+    if evaluation["bits_per_weight"] is None:
+        what = f"this {evaluation['type']} has no weights that Core ML stores in fewer bits"
+        return Recommendation(None, f"Nothing to quantize: {what}. Ship it as it is: {size}.")
+    return Recommendation(
+        None, f"The configuration leaves no variants to make (modes, deployment_target). The float model has {size}."
+    )
+
+
+def amount(count: int) -> tuple[str, str]:
+    """Return a number of bytes for people, and its unit."""
+    return (f"{count / 1e6:.2f}", "MB") if count >= SMALLEST_IN_MB else (f"{count:,}", "bytes")
+
+
 def _wanted(row: Figures, key: str, limit: float) -> str:
     target = TARGETS[key]
     return f"{target.shown(row[target.figure])} ({'at least' if target.at_least else 'at most'} {target.shown(limit)})"
@@ -147,10 +169,20 @@ def _quality(row: Figures, targets: Mapping[str, float]) -> float:
 
 
 def _none_meets(rows: Sequence[Figures], targets: Mapping[str, float]) -> str:
-    if not rows:
-        return "There are no variants."
     closest = max(rows, key=lambda row: (-len(missed(row, targets)), _quality(row, targets)))
     return (
         f"Ship the float model: no variant meets the target. The closest is {closest['scheme']}: "
         f"{'; '.join(missed(closest, targets))}."
     )
+
+
+def conversion_in_words(record: Mapping[str, Any]) -> str:
+    """Return what the check of a conversion found, as `85 dB against PyTorch 2.13.0 (450 samples, ...)`."""
+    ratio = "equal to" if record["ratio_db"] is None else f"{record['ratio_db']:.0f} dB against"
+    samples = f"{record['samples']} {'made-up inputs' if record['synthetic'] else 'samples'}"
+    more = [samples]
+    if record["max_error"] is not None:
+        more.append(f"largest error {record['max_error']:.2g}")
+    if record["agreement"] is not None:
+        more.append(f"{record['agreement']:.2%} of the labels agree")
+    return f"conversion: {ratio} {record['framework']} ({', '.join(more)})"

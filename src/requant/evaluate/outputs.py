@@ -73,9 +73,9 @@ def _add(result: ModelOutputs, name: str, values: list[Any]) -> None:
     if isinstance(first, Image.Image):
         result.pictures[name] = np.stack([np.asarray(value) for value in values])
     elif isinstance(first, dict):
-        keys = list(first)
+        keys = list(dict.fromkeys(key for value in values for key in value))  # not every sample has to have them all
         result.classes[:] = [str(key) for key in keys]
-        result.probabilities[name] = np.array([[value[key] for key in keys] for value in values])
+        result.probabilities[name] = np.array([[value.get(key, 0.0) for key in keys] for value in values])
     elif isinstance(first, str | int) and not isinstance(first, bool):
         result.labels[name] = [str(value) for value in values]
     else:

@@ -5,10 +5,8 @@ The function has the signature of coremltools' `lut_function`: `function(bits, w
 
 from __future__ import annotations
 
-import importlib.util
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,18 +14,7 @@ from numpy.typing import NDArray
 
 from requant.errors import RequantError
 from requant.quantize.lookup import LookupTable, TableFunction
-
-
-def split_reference(reference: str) -> tuple[Path, str]:
-    """Return file and function of a reference `file.py:function`.
-
-    Raises:
-        RequantError: if it does not have that form.
-    """
-    file, separator, function = reference.rpartition(":")
-    if not separator or not file.endswith(".py") or not function.isidentifier():
-        raise RequantError(f"{reference!r} does not name a function. Write file.py:function.")
-    return Path(file), function
+from requant.user_function import load_function
 
 
 def load_table_function(reference: str) -> TableFunction:
@@ -39,21 +26,7 @@ def load_table_function(reference: str) -> TableFunction:
     Raises:
         RequantError: if the file or the function is not there, or the file can't be imported.
     """
-    path, name = split_reference(reference)
-    if not path.is_file():
-        raise RequantError(f"{path} does not exist; custom_lut wants the function {name} in it.")
-    spec = importlib.util.spec_from_file_location(f"requant_custom_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise RequantError(f"{path} can't be imported as Python.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise RequantError(f"{path} can't be imported.\n{traceback.format_exc(limit=-1)}") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise RequantError(f"{path} has no function {name}.")
-    return checked(function, reference)
+    return checked(load_function(reference, "custom_lut"), reference)
 
 
 def checked(function: Callable[[int, NDArray[np.float32]], Any], reference: str) -> TableFunction:

@@ -44,6 +44,7 @@ SCHEMES: dict[Kind, dict[Mode, tuple[int, ...]]] = {
         "unique": _TABLE_BITS,
         "custom_lut": _TABLE_BITS,
     },
+    Kind.OTHER: {},
 }
 MODES: tuple[Mode, ...] = tuple(SCHEMES[Kind.NEURAL_NETWORK])
 LINEAR_MODES: tuple[Mode, ...] = ("linear", "linear_symmetric")
@@ -328,6 +329,8 @@ def require_storable(scheme: Scheme, kind: Kind) -> None:
         RequantError: if it can't, saying what it can.
     """
     modes = SCHEMES[kind]
+    if not modes:
+        raise RequantError(f"there is {kind}: the model has no weights that Core ML stores in fewer bits.")
     if scheme.mode is not None and scheme.bits not in modes[scheme.mode]:
         bits = ", ".join(map(str, modes[scheme.mode]))
         raise RequantError(f"a model of kind {kind} has no {scheme.mode} at {scheme.bits} bits. It has {bits}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from requant.coreml.audit import audit
-from requant.coreml.inventory import require_float
+from requant.coreml.inventory import has_weights, require_float
 from requant.coreml.kind import Kind
 from requant.coreml.model import Model, load, save, size_of
 from requant.coreml.pipeline import parts_of, raise_version, updatable_part
@@ -55,10 +55,13 @@ def quantize_with_choices(
         in_place: whether the model given may be changed, which spares the memory of a copy.
 
     Raises:
-        RequantError: if the model is quantized already, its kind can't store the scheme, it is updatable, a rule of the
-            selection fits no tensor, a weight is not finite, no tensor takes the scheme, an operation can't be raised
-            to the operator set that the scheme needs, or the user's function fails or returns what does not fit.
+        RequantError: if the model has no weights to quantize or is quantized already, its kind can't store the scheme,
+            it is updatable, a rule of the selection fits no tensor, a weight is not finite, no tensor takes the scheme,
+            an operation can't be raised to the operator set that the scheme needs, or the user's function fails or
+            returns what does not fit.
     """
+    if not has_weights(model):
+        raise _no_weights(model)
     selection = selection.for_scheme(scheme)
     selection.require_storable(scheme, model.kind)
     require_float(model)
@@ -134,12 +137,16 @@ def _quantize_program(
     return quantize_program(part, scheme, selection, functions, version, prefix)
 
 
+def _no_weights(model: Model) -> RequantError:
+    return RequantError(f"{model.path} has no weights that could be quantized; ship it as it is.")
+
+
 def _require_a_change(choices: Mapping[str, Choice], scheme: Scheme, model: Model) -> None:
     """Make sure that some tensor takes what is asked for, if there is anything to gain."""
     if any(choice.scheme for choice in choices.values()) or expects_nothing(scheme, choices):
         return
     if not choices:
-        raise RequantError(f"{model.path} has no weights that could be quantized; ship it as it is.")
+        raise _no_weights(model)
     reasons = [f"  {name}: {choice.reason}" for name, choice in choices.items()]
     more = [f"  and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
     raise RequantError(

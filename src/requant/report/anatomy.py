@@ -12,7 +12,7 @@ from requant.coreml.inventory import stored_weights
 from requant.coreml.kind import KINDS, PIPELINES
 from requant.coreml.model import Model
 from requant.coreml.network import network_of, walk_layers
-from requant.coreml.pipeline import stages_of
+from requant.coreml.pipeline import parts_of, stages_of
 from requant.coreml.program import all_operations, functions, is_constant
 from requant.coreml.weights import StoredWeight, bits_per_weight
 from requant.quantize.variant import facts_of
@@ -70,13 +70,12 @@ def _contents(model: Model, tensors: bool, prefix: str = "") -> Iterator[str]:
             if kind in KINDS or kind in PIPELINES:
                 yield f"  in the {kind} {prefix}{name}:"
                 yield from (f"  {line}" for line in _contents(stage, tensors, f"{prefix}{name}/"))
-        return
-    if body not in KINDS:
+    if not prefix and not parts_of(model):
         yield "  no weights to quantize"
+    if body not in KINDS:
         return
     weights = stored_weights(model)
-    count = sum(weight.values.size for weight in weights)
-    yield f"  {count:,} weights in {len(weights)} tensors, {bits_per_weight(weights):.2f} bits per weight"
+    yield f"  {_count(weights)}"
     yield from _forms(weights)
     if tensors:
         readers = {facts.name: facts.types for facts in facts_of(model)}
@@ -85,6 +84,13 @@ def _contents(model: Model, tensors: bool, prefix: str = "") -> Iterator[str]:
     word = "operations" if functions(model.spec) else "layers"
     total = sum(n for _, n in counted)
     yield f"  {total} {word[: None if total != 1 else -1]}: " + ", ".join(f"{n} {name}" for name, n in counted)
+
+
+def _count(weights: list[StoredWeight]) -> str:
+    if not weights:
+        return "no weights to quantize"
+    count = sum(weight.values.size for weight in weights)
+    return f"{count:,} weights in {len(weights)} tensors, {bits_per_weight(weights):.2f} bits per weight"
 
 
 def _layer_types(model: Model) -> Counter[str]:

@@ -19,10 +19,10 @@ from PIL import Image
 
 from requant import __version__
 from requant.convert import FLOAT
-from requant.coreml.kind import Kind
+from requant.evaluate.judgement import amount
 from requant.quantize.scheme import DESCRIPTIONS
 from requant.records import read_record, write_whole
-from requant.report.summary import Summary, fidelity_of, read_summary
+from requant.report.summary import ABSOLUTE, FIDELITY, Summary, fidelity_of, read_summary
 
 JPEG_QUALITY = 88
 SHA256_SHOWN = 12
@@ -48,38 +48,35 @@ class ModelSection:
 
     Attributes:
         summary: its table and the recommendation.
-        kind: of the model.
         original: the path of the preserved original.
         digests: SHA-256 of each file of the original.
         original_bytes: its size.
-        data: what the evaluation data is, in words.
-        plot: the SVG of size against fidelity.
-        sheet: the picture of all outputs side by side.
         folder: where the variants are, relative to the page.
+        data: what the evaluation data is, in words; empty for a model that was not run.
+        plot: the SVG of size against fidelity; None for a model without variants.
+        sheet: the picture of all outputs side by side; None likewise.
     """
 
     summary: Summary
-    kind: Kind
     original: str
     digests: dict[str, str]
     original_bytes: int
-    data: str
-    plot: Path
-    sheet: Path
     folder: str
+    data: str = ""
+    plot: Path | None = None
+    sheet: Path | None = None
 
 
 @dataclass(frozen=True)
 class SectionFiles:
-    """The files that a section of the page is made from, as the workflow has them."""
+    """The files that a section of the page is made from, as the workflow has them; some models lack the last three."""
 
-    kind: str
     original: Path
-    data: Path
     table: Path
     judgement: Path
-    plot: Path
-    sheet: Path
+    data: Path | None = None
+    plot: Path | None = None
+    sheet: Path | None = None
 
 
 def write_page(models: Sequence[SectionFiles], output: Path) -> None:
@@ -92,14 +89,13 @@ def _read_section(files: SectionFiles, output: Path) -> ModelSection:
     original = read_record(files.original)
     return ModelSection(
         read_summary(files.table, files.judgement),
-        Kind(files.kind),
         original["original"],
         original["sha256"],
         original["bytes"],
-        read_record(files.data)["description"],
+        Path(os.path.relpath(files.table.parent, output.parent)).as_posix(),
+        read_record(files.data)["description"] if files.data else "",
         files.plot,
         files.sheet,
-        Path(os.path.relpath(files.table.parent, output.parent)).as_posix(),
     )
 
 
@@ -119,44 +115,78 @@ def render_page(sections: Sequence[ModelSection], version: str) -> str:
 
 
 def _section(section: ModelSection) -> dict[str, Any]:
+    """Return what the template shows of a model."""
     summary = section.summary
     table = summary.table
-    chosen = table[table["recommended"]].iloc[0]
-    column, title = fidelity_of(table)
-    columns = [entry for entry in _COLUMNS if table[entry[0]].notna().any()]
-    firsts = set(table.drop_duplicates("mode")["scheme"])
     return {
         "name": summary.model,
-        "kind": str(section.kind),
+        "type": summary.type,
         "original": section.original,
         "digests": {name: digest[:SHA256_SHOWN] for name, digest in section.digests.items()},
-        "original_mb": f"{section.original_bytes / 1e6:.2f}",
+        "original_size": " ".join(amount(section.original_bytes)),
         "data": section.data,
         "synthetic": bool(table["synthetic"].iloc[0]),
+        "conversion": summary.conversion,
         "reason": summary.recommendation.reason,
-        "none": summary.recommendation.scheme is None,
-        "chosen": str(chosen["scheme"]),
-        "facts": _facts(chosen, column, title),
-        "headings": [heading for _, heading, _ in columns],
-        "rows": [_row(row, columns, firsts, section.folder) for _, row in table.iterrows()],
-        "plot": _data_uri(section.plot.read_bytes(), "image/svg+xml"),
-        "plot_alt": f"Size of every variant of {summary.model} against {title}. {summary.recommendation.reason}",
-        "sheet": _data_uri(_as_jpeg(section.sheet), "image/jpeg"),
-        "sheet_href": f"{section.folder}/{section.sheet.name}",
-        "some_equal": bool(np.isinf(table.loc[table["scheme"] != FLOAT, column]).any()),
-        "sheet_alt": f"The outputs of all variants of {summary.model} side by side; their figures are in the table.",
+        "none": len(summary.variants) > 0 and summary.recommendation.scheme is None,
+        "facts": _facts(summary) if len(summary.variants) else _float_facts(table.iloc[0]),
+        "file": {"name": table["file"].iloc[0], "href": f"{section.folder}/{FLOAT}/{table['file'].iloc[0]}"},
+        "table": _table(summary, section.folder) if len(summary.variants) else None,
+        "plot": _plot(section.plot, summary) if section.plot else None,
+        "sheet": _sheet(section.sheet, section) if section.sheet else None,
     }
 
 
-def _facts(chosen: pd.Series, column: str, title: str) -> list[tuple[str, str]]:
-    form = next(form for name, _, form in _COLUMNS if name == column)
+def _facts(summary: Summary) -> list[tuple[str, str]]:
+    """Return the figures of the model to ship, with what they are."""
+    chosen = summary.table[summary.table["recommended"]].iloc[0]
+    column, title = fidelity_of(summary.table)
     return [
         ("MB", f"{chosen['size_mb']:.2f}"),
         ("times smaller", f"{chosen['ratio']:.1f}"),
         ("bits per weight", f"{chosen['bits_per_weight']:.2f}"),
-        (title, _number(chosen[column], form)),
+        (title, _figure(chosen, column)),
         ("or newer", f"iOS {chosen['ios']}"),
     ]
+
+
+def _float_facts(row: pd.Series) -> list[tuple[str, str]]:
+    """Return the figures of a float model that stands alone: those that compare it with nothing."""
+    size, unit = amount(round(row["size_mb"] * 1e6))
+    zipped, zipped_unit = amount(round(row["zip_mb"] * 1e6))
+    accuracy = [] if math.isnan(row[ABSOLUTE]) else [(dict(FIDELITY)[ABSOLUTE], _figure(row, ABSOLUTE))]
+    return [
+        (unit, size),
+        (f"{zipped_unit} zipped", zipped),
+        *accuracy,
+        ("or newer", f"iOS {row['ios']}, macOS {row['macos']}"),
+    ]
+
+
+def _plot(path: Path, summary: Summary) -> dict[str, Any]:
+    column, title = fidelity_of(summary.table)
+    return {
+        "src": _data_uri(path.read_bytes(), "image/svg+xml"),
+        "alt": f"Size of every variant of {summary.model} against {title}. {summary.recommendation.reason}",
+        "some_equal": bool(np.isinf(summary.variants[column]).any()),
+    }
+
+
+def _sheet(path: Path, section: ModelSection) -> dict[str, Any]:
+    return {
+        "src": _data_uri(_as_jpeg(path), "image/jpeg"),
+        "href": f"{section.folder}/{path.name}",
+        "alt": f"The outputs of all variants of {section.summary.model} side by side; their figures are in the table.",
+    }
+
+
+def _table(summary: Summary, folder: str) -> dict[str, Any]:
+    columns = [entry for entry in _COLUMNS if summary.table[entry[0]].notna().any()]
+    firsts = set(summary.table.drop_duplicates("mode")["scheme"])
+    return {
+        "headings": [heading for _, heading, _ in columns],
+        "rows": [_row(row, columns, firsts, folder) for _, row in summary.table.iterrows()],
+    }
 
 
 def _row(row: pd.Series, columns: Sequence[tuple[str, str, str]], firsts: set[str], folder: str) -> dict[str, Any]:
@@ -172,6 +202,10 @@ def _row(row: pd.Series, columns: Sequence[tuple[str, str, str]], firsts: set[st
         "float": row["scheme"] == FLOAT,
         "first_of_mode": row["scheme"] in firsts,
     }
+
+
+def _figure(row: pd.Series, column: str) -> str:
+    return _number(row[column], next(form for name, _, form in _COLUMNS if name == column))
 
 
 def _number(value: float, form: str) -> str:

@@ -47,7 +47,7 @@ def plot_fidelity(summary: Summary, path: Path) -> None:
 
 def _draw_families(axes: Axes, summary: Summary, column: str) -> float:
     """Draw a line per family; return the height at which variants equal to the float model are shown."""
-    variants = summary.table[summary.table["scheme"] != FLOAT]
+    variants = summary.variants
     finite = variants[column].replace([np.inf, -np.inf], np.nan)
     ceiling = float(finite.max()) * 1.08 if finite.notna().any() else 1.0
     lines = variants["family"].where(variants["mode"] != PRUNE, PRUNE)  # schemes that only prune make one line

@@ -11,13 +11,16 @@ from typing import Any
 import pandas as pd
 
 from requant.convert import FLOAT
+from requant.errors import RequantError
 from requant.evaluate.judgement import (
     TARGETS,
     Recommendation,
+    conversion_in_words,
     effective_targets,
     flat_figures,
     missed,
     recommend,
+    recommend_float,
 )
 from requant.quantize.scheme import Scheme
 from requant.records import read_record, write_record
@@ -28,7 +31,7 @@ COLUMNS: dict[str, str] = {
     "scheme": "what was done to the weights, as kmeans_4; float for the float model",
     "mode": "linear, linear_symmetric, linear_lut, kmeans, unique, custom_lut, prune (nothing else) or float",
     "family": "the scheme without its bits, as kmeans_group16",
-    "bits": "bits per weight that the scheme names; those of the float model where weights are only pruned",
+    "bits": "bits per weight by the scheme's name; the float model's where weights are only pruned, nan if it has none",
     "file": "name of the delivered file",
     "size_mb": "its size in MB (10**6 bytes); of an ML Program, of all files in the package",
     "ratio": "size of the preserved original divided by this size",
@@ -41,6 +44,9 @@ COLUMNS: dict[str, str] = {
     "weight_snr_db": "signal-to-noise ratio of the quantizable weights against the float model's, in dB; inf: equal",
     "samples": "samples of evaluation data",
     "synthetic": "whether these are made up",
+    "source_db": "converted float model: lowest SNR (pictures: PSNR) of an output against its source, dB; inf: equal",
+    "source_max_error": "converted float model: largest absolute difference to its source's output",
+    "source_agreement": "converted float model, classifiers: share of samples with the same label as its source gives",
     "psnr_db": "pictures: PSNR against the float model's over all pictures, in dB; inf: equal",
     "worst_psnr_db": "pictures: the lowest PSNR of a picture, in dB",
     "ssim": "pictures: mean structural similarity, 1: equal",
@@ -60,16 +66,33 @@ FIDELITY: tuple[tuple[str, str], ...] = (
     ("agreement", "agreement with the float model"),
     ("snr_db", "SNR against the float model (dB)"),
 )
+ABSOLUTE = "accuracy"  # the one of them that says something of a model by itself
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A model's table with the targets that it was judged by and the recommendation."""
+    """A model's table with the targets that it was judged by and the recommendation.
+
+    Attributes:
+        model: its name.
+        type: what it is, for people: NeuralNetwork, ML Program, or a type in which there is nothing to quantize.
+        table: a row for the float model and for each variant.
+        targets: limits by name.
+        recommendation: which one to ship.
+        conversion: what the check of the float model against its source found, in words; empty for a Core ML original.
+    """
 
     model: str
+    type: str
     table: pd.DataFrame
     targets: dict[str, float]
     recommendation: Recommendation
+    conversion: str = ""
+
+    @property
+    def variants(self) -> pd.DataFrame:
+        """The rows of the variants: all but the float model's."""
+        return self.table[self.table["scheme"] != FLOAT]
 
 
 def summarize(model: str, evaluations: Sequence[Mapping[str, Any]], targets: Mapping[str, float]) -> Summary:
@@ -77,25 +100,36 @@ def summarize(model: str, evaluations: Sequence[Mapping[str, Any]], targets: Map
 
     Args:
         model: its name.
-        evaluations: of the float model and of each variant (`requant.evaluate.comparison.evaluate`).
+        evaluations: of the float model and of each variant, if there are any (`requant.evaluate.comparison.evaluate`).
         targets: limits by the keys of `requant.evaluate.judgement.TARGETS`; empty for the default.
 
     Raises:
         RequantError: if a target can't be judged on this model.
     """
-    float_bits = round(evaluations[0]["bits_per_weight"])
-    rows = [_row(model, evaluation, float_bits) for evaluation in evaluations]
-    judged_by = effective_targets(targets, rows[0], model)
+    float_model, *variants = evaluations
+    bits = float_model["bits_per_weight"]
+    rows = [_row(model, evaluation, math.nan if bits is None else round(bits)) for evaluation in evaluations]
+    judged_by = effective_targets(targets, rows[0], model) if variants or targets else {}
     for row in rows:
         row["meets_targets"] = not missed(row, judged_by)
-    recommendation = recommend([row for row in rows if row["scheme"] != FLOAT], judged_by)
+    recommendation = recommend(rows[1:], judged_by) if variants else recommend_float(float_model)
     for row in rows:
         row["recommended"] = row["scheme"] == (recommendation.scheme or FLOAT)
-    return Summary(model, pd.DataFrame(rows)[[*COLUMNS]], judged_by, recommendation)
+    check = float_model["conversion"]
+    return Summary(
+        model,
+        float_model["type"],
+        pd.DataFrame(rows)[[*COLUMNS]],
+        judged_by,
+        recommendation,
+        conversion_in_words(check) if check else "",
+    )
 
 
-def _row(model: str, evaluation: Mapping[str, Any], float_bits: int) -> dict[str, Any]:
+def _row(model: str, evaluation: Mapping[str, Any], float_bits: float) -> dict[str, Any]:
     scheme = None if evaluation["scheme"] == FLOAT else Scheme.parse(evaluation["scheme"])
+    bits_per_weight = math.nan if evaluation["bits_per_weight"] is None else evaluation["bits_per_weight"]
+    equal = math.nan if math.isnan(bits_per_weight) else math.inf
     weight_snr = evaluation["weight_snr_db"]
     return {
         "model": model,
@@ -108,15 +142,28 @@ def _row(model: str, evaluation: Mapping[str, Any], float_bits: int) -> dict[str
         "size_mb": evaluation["bytes"] / 1e6,
         "ratio": evaluation["ratio"],
         "zip_mb": evaluation["zip_bytes"] / 1e6,
-        "bits_per_weight": evaluation["bits_per_weight"],
+        "bits_per_weight": bits_per_weight,
         "ios": evaluation["ios"],
         "macos": evaluation["macos"],
         "raised_from_ios": _raised_from(evaluation),
         "untouched": evaluation["untouched"],
-        "weight_snr_db": math.inf if weight_snr is None else weight_snr,
+        "weight_snr_db": equal if weight_snr is None else weight_snr,
         "samples": evaluation["data"]["samples"],
         "synthetic": evaluation["data"]["synthetic"],
+        **_source_figures(evaluation),
         **flat_figures(evaluation),
+    }
+
+
+def _source_figures(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """Return how far the float model is from its source; no numbers for a variant, or without a source."""
+    check = evaluation["conversion"] if evaluation["scheme"] == FLOAT else None
+    if not check:
+        return dict.fromkeys(("source_db", "source_max_error", "source_agreement"), math.nan)
+    return {
+        "source_db": math.inf if check["ratio_db"] is None else check["ratio_db"],
+        "source_max_error": math.nan if check["max_error"] is None else check["max_error"],
+        "source_agreement": math.nan if check["agreement"] is None else check["agreement"],
     }
 
 
@@ -131,23 +178,33 @@ def write_summary(summary: Summary, table: Path, judgement: Path) -> None:
     summary.table.to_csv(table, sep="\t", index=False, float_format="%.6g", na_rep="nan")
     record = {
         "model": summary.model,
+        "type": summary.type,
         "targets": summary.targets,
         "recommended": summary.recommendation.scheme,
         "reason": summary.recommendation.reason,
+        "conversion": summary.conversion,
     }
     write_record(judgement, record)
 
 
 def read_summary(table: Path, judgement: Path) -> Summary:
-    """Read what `write_summary` wrote."""
+    """Read what `write_summary` wrote.
+
+    Raises:
+        RequantError: if another version of this library wrote it.
+    """
     record = read_record(judgement)
     rows = pd.read_csv(table, sep="\t", dtype={"ios": str, "macos": str, "raised_from_ios": str})
+    if {"type", "conversion"} - set(record) or set(COLUMNS) - set(rows):
+        raise RequantError(f"{table} was written by another version of requant. Make it anew: snakemake --cores all")
     rows["raised_from_ios"] = rows["raised_from_ios"].fillna("")
     return Summary(
         record["model"],
+        record["type"],
         rows,
         record["targets"],
         Recommendation(record["recommended"], record["reason"]),
+        record["conversion"],
     )
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 
 from requant.convert import FLOAT
 from requant.errors import RequantError
-from requant.report.summary import Summary, fidelity_of, read_summary
+from requant.report.summary import ABSOLUTE, Summary, fidelity_of, read_summary
 
+SHIP = " <- ship this"
 _SHOWN = {"psnr_db": "PSNR dB", "accuracy": "accuracy", "agreement": "agreement", "snr_db": "SNR dB"}
 
 
@@ -33,25 +34,38 @@ def print_summaries(results: Path) -> None:
 def short_table(summary: Summary) -> str:
     """Return a model's table for a terminal: the float model, the best variant of each bit width, and the advice.
 
-    The best variant of a bit width is the recommended one, if it has that width, else the one of greatest fidelity.
+    The best variant of a bit width is the recommended one, if it has that width, else the one of greatest fidelity. Of
+    a model without variants, just the float model is shown, without any comparison with itself.
     """
-    column, _ = fidelity_of(summary.table)
-    variants = summary.table[summary.table["scheme"] != FLOAT]
+    variants = summary.variants
+    column = fidelity_of(summary.table)[0] if len(variants) else ABSOLUTE
     order = variants.sort_values(["bits", "recommended", column, "size_mb"], ascending=[False, False, False, True])
-    best = order.drop_duplicates("bits")
-    rows = pd.concat([summary.table[summary.table["scheme"] == FLOAT], best])
-    made_up = ", judged on inputs that are made up" if summary.table["synthetic"].any() else ""
-    lines = [f"{summary.model}: the best variant at each bit width{made_up}"]
+    rows = pd.concat([summary.table[summary.table["scheme"] == FLOAT], order.drop_duplicates("bits")])
     width = max(20, 2 + int(rows["scheme"].str.len().max()))
-    lines.append(f"  {'variant':<{width}}{'MB':>8}{'smaller':>10}{_SHOWN[column]:>12}  runs on")
-    for _, row in rows.iterrows():
-        mark = " <- ship this" if row["recommended"] else ""
-        systems = f"iOS {row['ios']}, macOS {row['macos']}"
-        lines.append(
-            f"  {row['scheme']:<{width}}{row['size_mb']:>8.2f}{row['ratio']:>9.1f}x{_figure(row[column], column):>12}"
-            f"  {systems}{mark}"
-        )
+    shown = column if rows[column].notna().any() else None
+    lines = [
+        f"{summary.model}: {_title(summary)}",
+        *([f"  {summary.conversion}"] if summary.conversion else []),
+        f"  {'variant':<{width}}{'MB':>8}{'smaller':>10}{f'{_SHOWN[shown]:>12}' if shown else ''}  runs on",
+        *(
+            _line(row, width, shown) + (SHIP if row["recommended"] and len(variants) else "")
+            for _, row in rows.iterrows()
+        ),
+    ]
     return "\n".join([*lines, f"  {summary.recommendation.reason}", ""])
+
+
+def _title(summary: Summary) -> str:
+    if summary.variants.empty:
+        return f"{summary.type}, no variants"
+    made_up = ", judged on inputs that are made up" if summary.table["synthetic"].any() else ""
+    return f"the best variant at each bit width{made_up}"
+
+
+def _line(row: pd.Series, width: int, column: str | None) -> str:
+    figure = f"{_figure(row[column], column):>12}" if column else ""
+    systems = f"iOS {row['ios']}, macOS {row['macos']}"
+    return f"  {row['scheme']:<{width}}{row['size_mb']:>8.2f}{row['ratio']:>9.1f}x{figure}  {systems}"
 
 
 def _figure(value: float, column: str) -> str:

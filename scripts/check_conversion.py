@@ -1,0 +1,21 @@
+from pathlib import Path
+
+from requant.job import reported
+
+with reported(snakemake.log[0], *snakemake.params.frameworks):
+    from requant.convert import require_framework
+    from requant.convert.settings import ConversionSettings
+
+    original = Path(snakemake.params.original)
+    require_framework(original)  # before coremltools, which knows only the frameworks that it finds
+
+    from requant.evaluate.source import check_conversion
+    from requant.records import write_record
+
+    record = check_conversion(
+        original,
+        Path(snakemake.input.model),
+        ConversionSettings.of(snakemake.params.conversion),
+        Path(snakemake.params.data) if snakemake.params.data else None,
+    )
+    write_record(Path(snakemake.output[0]), record)

@@ -1,0 +1,111 @@
+"""The frameworks that some originals come from: heavy, often pinned against each other, and needed by one rule alone.
+
+Each is an extra of this project. coremltools imports every framework that it finds, which takes seconds; a process that
+has no use for one keeps it out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from requant.errors import RequantError
+
+Extra = Literal["torch", "tensorflow", "scikit-learn", "xgboost"]
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A framework that is an extra of this project.
+
+    Attributes:
+        title: for people.
+        modules: that have to be there.
+        environment: Snakemake's conda environment with it, without folder and suffix.
+    """
+
+    title: str
+    modules: tuple[str, ...]
+    environment: str
+
+
+FRAMEWORKS: dict[Extra, Framework] = {
+    "torch": Framework("PyTorch", ("torch",), "torch"),
+    "tensorflow": Framework("TensorFlow", ("tensorflow",), "tensorflow"),
+    "scikit-learn": Framework("scikit-learn", ("sklearn", "skops"), "scikit-learn"),
+    "xgboost": Framework("XGBoost", ("xgboost",), "xgboost"),
+}
+# What coremltools imports where it finds it.
+_IMPORTED_BY_COREMLTOOLS = (
+    "torch", "torchvision", "torchaudio", "torchao", "executorch", "transformers", "tensorflow", "sklearn", "xgboost",
+    "libsvm",
+)  # fmt: skip
+
+
+def require(extra: Extra, original: Path) -> None:
+    """Make sure that a framework is installed; it is not imported.
+
+    Args:
+        extra: the framework.
+        original: what needs it, for the message.
+
+    Raises:
+        RequantError: if it is missing, with the one command that installs it.
+    """
+    framework = FRAMEWORKS[extra]
+    missing = [module for module in framework.modules if not is_installed(module)]
+    if missing:
+        raise RequantError(
+            f"{original} needs {framework.title} (the Python module {missing[0]}), which is not installed here. "
+            f"Install the extra {extra} with one command:\n\n"
+            f"    {sys.executable} -m pip install --editable '.[{extra}]'\n\n"
+            "or run snakemake with --software-deployment-method conda, which sets up an environment for this rule."
+        )
+
+
+def is_installed(module: str) -> bool:
+    """Return whether a module can be imported; it is not imported."""
+    return find_spec(module) is not None
+
+
+class _Without:
+    """A finder of modules that does not find some, as if they were not installed."""
+
+    def __init__(self, finder: Any, modules: frozenset[str]) -> None:
+        self.finder = finder
+        self._modules = modules
+
+    def find_spec(self, name: str, *rest: Any) -> ModuleSpec | None:
+        """Return where a module is, or None."""
+        if name.partition(".")[0] in self._modules:
+            return None
+        found: ModuleSpec | None = self.finder.find_spec(name, *rest)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what else the finder has."""
+        return getattr(self.finder, name)
+
+
+@contextmanager
+def only(*needed: Extra) -> Iterator[None]:
+    """Keep frameworks that are not needed from being imported; for programs, not for libraries.
+
+    Args:
+        needed: what stays.
+    """
+    wanted = {module for extra in needed for module in FRAMEWORKS[extra].modules}
+    if "xgboost" in wanted:
+        wanted.add("sklearn")  # its classifiers are some of scikit-learn's
+    left_out = frozenset(_IMPORTED_BY_COREMLTOOLS) - wanted
+    sys.meta_path[:] = [_Without(finder, left_out) for finder in sys.meta_path]
+    try:
+        yield
+    finally:
+        sys.meta_path[:] = [getattr(finder, "finder", finder) for finder in sys.meta_path]

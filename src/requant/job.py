@@ -1,0 +1,43 @@
+"""How a job of the workflow runs: its log, its message to the user, and no framework that it does not need."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from requant.errors import RequantError
+from requant.frameworks import Extra, only
+
+
+def share_library() -> None:
+    """Let the jobs that this process starts import this library, also in environments where it is not installed."""
+    library = str(Path(__file__).resolve().parents[1])
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
+
+
+@contextmanager
+def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
+    """Run a job with its log messages in the file `log`; end it with exit status 1 on a `RequantError`.
+
+    The message of a `RequantError` goes to the log and to standard error, without a traceback. Any other exception
+    is a defect of ours: its traceback goes to the log, and it is raised again.
+
+    Args:
+        log: the file.
+        frameworks: that the job needs; others can't be imported in it.
+    """
+    logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(levelname)s %(message)s", force=True)
+    try:
+        with only(*frameworks):
+            yield
+    except RequantError as error:
+        logging.error("%s", error)
+        print(f"\nrequant: {error}\n", file=sys.stderr)
+        sys.exit(1)
+    except Exception:
+        logging.exception("This is a defect of requant, please report it.")
+        raise
