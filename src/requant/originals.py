@@ -1,13 +1,14 @@
 """Preserved originals: their digests, the lock file, and what a changed, missing or unlocked one means.
 
 The lock file has the format of `sha256sum`, so that `sha256sum -c SHA256SUMS` checks it without this project. Names
-in it are relative to its folder. An `.mlpackage` is a folder: its files are listed one by one.
+in it are relative to its folder. An `.mlpackage` and a SavedModel are folders: their files are listed one by one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from requant.errors import RequantError
 
 LOCK_NAME = "SHA256SUMS"
 _IGNORED = {".DS_Store", ".snakemake_timestamp"}  # what the Finder and Snakemake leave in folders
+_FOLDER = re.compile(r"(\.(?:mlpackage|savedmodel))/.*")  # originals that are folders, and what is below them
 _HOW_TO_LOCK = "requant lock {path}"
 
 
@@ -142,9 +144,8 @@ def _check(path: Path, expected: str) -> None:
 
 
 def locked_originals(lock: Lock) -> list[Path]:
-    """Return the originals that a lock file names; the files of an `.mlpackage` count as that one."""
-    names = (name.partition(".mlpackage/") for name in lock.digests)
-    return sorted({lock.folder / (package + separator.rstrip("/")) for package, separator, _ in names})
+    """Return the originals that a lock file names; the files of one that is a folder count as that one."""
+    return sorted({lock.folder / _FOLDER.sub(r"\1", name) for name in lock.digests})
 
 
 def require_unchanged(original: Path, record: Mapping[str, Any]) -> None:

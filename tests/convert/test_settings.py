@@ -19,7 +19,7 @@ def test_without_a_word_it_is_a_program_in_float16_for_the_oldest_system_that_ru
 
 
 def test_the_least_snr_depends_on_the_precision_unless_it_is_set():
-    assert ConversionSettings.of({}).least_snr == 40
+    assert ConversionSettings.of({}).least_snr == 30
     assert ConversionSettings.of({"compute_precision": "float32"}).least_snr == 60
     assert ConversionSettings.of({"convert_to": "neuralnetwork"}).least_snr == 60
     assert ConversionSettings.of({"convert_to": "neuralnetwork", "min_snr": 20}).least_snr == 20

@@ -141,7 +141,7 @@ def test_a_conversion_below_the_limit_is_refused_with_both_figures_and_the_outpu
     assert "net.onnx is not good enough: held against Numbers 1.0, the output 'y' has a SNR of 20.0 dB" in str(
         refused.value
     )
-    assert "40.0 dB are wanted (min_snr), largest error 1" in str(refused.value)
+    assert "30.0 dB are wanted (min_snr), largest error 1" in str(refused.value)
 
 
 def test_the_limit_is_the_users(check):

@@ -16,6 +16,7 @@ from requant.configuration import (
     version_of,
 )
 from requant.convert import format_of, is_core_ml, require_framework
+from requant.convert.settings import LIMITS
 from requant.coreml.kind import Kind
 from requant.coreml.systems import OPSETS
 from requant.errors import RequantError
@@ -200,6 +201,11 @@ def environment(wildcards) -> str | None:
 
 def conversion_code(wildcards) -> str:
     return CODE["convert_onnx" if settings(wildcards).original.suffix == ".onnx" else "convert"]
+
+
+def conversion_without_limits(wildcards) -> dict:
+    """Return what the conversion hangs on: another limit for its check is no reason to convert again."""
+    return {key: value for key, value in settings(wildcards).conversion.items() if key not in LIMITS}
 
 
 def conversion_files(wildcards) -> list[str]:

@@ -12,7 +12,7 @@ rule convert:
         environment
     params:
         original=lambda wildcards: str(settings(wildcards).original),
-        conversion=lambda wildcards: settings(wildcards).conversion,
+        conversion=conversion_without_limits,
         frameworks=frameworks,
         code=conversion_code,
     script:

@@ -44,7 +44,10 @@ def convert(original: Path, settings: ConversionSettings) -> Model:
     source = open_source(original, settings)
     inputs = resolve_inputs(source.all_inputs, settings)
     if source.exported is None:
-        return convert_program(source.traced(inputs), original, "pytorch", inputs, settings)
+        try:
+            return convert_program(source.traced(inputs), original, "pytorch", inputs, settings)
+        except RequantError as error:
+            raise RequantError(f"{error}{_hint(source.scripted)}") from error
     _require_exported_shapes(original, inputs)
     program = _with_strides(source.exported.run_decompositions({}))
     try:
@@ -55,6 +58,16 @@ def convert(original: Path, settings: ConversionSettings) -> Model:
             return convert_program(source.traced(inputs), original, "pytorch", inputs, settings)
         except RequantError:
             raise error from None
+
+
+def _hint(scripted: set[str]) -> str:
+    """Return what to do about TorchScript that is code with branches rather than the trace of a run."""
+    if not scripted:
+        return ""
+    return (
+        f" It is scripted code ({', '.join(sorted(scripted))}), of which coremltools converts only some: trace the module "
+        "instead, export it as .pt2, or take its ONNX form if there is one."
+    )
 
 
 class TorchSource:
@@ -75,6 +88,7 @@ class TorchSource:
         self.all_inputs = list(all_inputs)
         self._original = original
         self.exported = exported
+        self.scripted = _scripted_in(module)
         constants = constant_inputs(all_inputs, settings)
         self.inputs = [each for each in all_inputs if each.name not in constants]
         self._call = _with_constants(module, [each.name for each in all_inputs], constants) if constants else module
@@ -193,6 +207,13 @@ def _open_exported(original: Path, settings: ConversionSettings) -> TorchSource:
             f"PyTorch than {torch.__version__}. PyTorch says: {_first(error)}"
         ) from error
     return TorchSource(original, module, _exported_inputs(exported), settings, exported)
+
+
+def _scripted_in(module: Any) -> set[str]:
+    """Return the kinds of nodes in TorchScript that no trace of a run has; none for other modules."""
+    graph = getattr(module, "inlined_graph", None)
+    kinds = {"prim::If", "prim::Loop", "prim::SetAttr", "prim::RaiseException"}
+    return {kind for kind in kinds if graph is not None and graph.findNode(kind)}
 
 
 def _exported_inputs(exported: Any) -> list[SourceInput]:

@@ -19,7 +19,9 @@ from requant.errors import RequantError
 
 # What coremltools notes in a model that is another each day.
 _VOLATILE = ("com.github.apple.coremltools.conversion_date",)
-_ELEMENT_TYPES = {"float64": "float32", "int64": "int32", "bool": "float32", "uint8": "int32", "int16": "int32"}
+_ELEMENT_TYPES = {"float64": "float32", "bool": "float32"} | dict.fromkeys(
+    ("int8", "uint8", "int16", "uint16", "uint32", "int64", "uint64"), "int32"
+)
 
 
 def convert_program(

@@ -181,7 +181,7 @@ def conversion_in_words(record: Mapping[str, Any]) -> str:
     ratio = "equal to" if record["ratio_db"] is None else f"{record['ratio_db']:.0f} dB against"
     samples = f"{record['samples']} {'made-up inputs' if record['synthetic'] else 'samples'}"
     more = [samples]
-    if record["max_error"] is not None:
+    if record["max_error"]:
         more.append(f"largest error {record['max_error']:.2g}")
     if record["agreement"] is not None:
         more.append(f"{record['agreement']:.2%} of the labels agree")
