@@ -6,10 +6,11 @@ has no use for one keeps it out.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,16 +29,24 @@ class Framework:
         title: for people.
         modules: that have to be there.
         environment: Snakemake's conda environment with it, without folder and suffix.
+        settings: environment variables that it reads when it is imported, for whoever did not set them.
     """
 
     title: str
     modules: tuple[str, ...]
     environment: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 FRAMEWORKS: dict[Extra, Framework] = {
     "torch": Framework("PyTorch", ("torch",), "torch"),
-    "tensorflow": Framework("TensorFlow", ("tensorflow",), "tensorflow"),
+    # oneDNN's operations add up in another order on each kind of CPU, and announce themselves at length.
+    "tensorflow": Framework(
+        "TensorFlow",
+        ("tensorflow",),
+        "tensorflow",
+        {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "KERAS_BACKEND": "tensorflow"},
+    ),
     "scikit-learn": Framework("scikit-learn", ("sklearn", "skops"), "scikit-learn"),
     "xgboost": Framework("XGBoost", ("xgboost",), "xgboost"),
 }
@@ -49,7 +58,7 @@ _IMPORTED_BY_COREMLTOOLS = (
 
 
 def require(extra: Extra, original: Path) -> None:
-    """Make sure that a framework is installed; it is not imported.
+    """Make sure that a framework is installed, and set how it is to be started; it is not imported.
 
     Args:
         extra: the framework.
@@ -59,6 +68,8 @@ def require(extra: Extra, original: Path) -> None:
         RequantError: if it is missing, with the one command that installs it.
     """
     framework = FRAMEWORKS[extra]
+    for name, value in framework.settings.items():
+        os.environ.setdefault(name, value)
     missing = [module for module in framework.modules if not is_installed(module)]
     if missing:
         raise RequantError(
@@ -101,8 +112,6 @@ def only(*needed: Extra) -> Iterator[None]:
         needed: what stays.
     """
     wanted = {module for extra in needed for module in FRAMEWORKS[extra].modules}
-    if "xgboost" in wanted:
-        wanted.add("sklearn")  # its classifiers are some of scikit-learn's
     left_out = frozenset(_IMPORTED_BY_COREMLTOOLS) - wanted
     sys.meta_path[:] = [_Without(finder, left_out) for finder in sys.meta_path]
     try:

@@ -51,8 +51,8 @@ RUN = [name for name, model in MODELS.items() if model.is_run]
 COREML = ["records.py", "coreml"]
 CODE = {
     "originals": fingerprint("originals.py", libraries=()),
-    "convert": fingerprint(*COREML, "convert"),
-    "convert_onnx": fingerprint(*COREML, "convert", libraries=("coremltools", "numpy", "onnx", "onnxruntime")),
+    "take": fingerprint(*COREML, "convert/conversion.py", "convert/coreml_model.py"),
+    "convert": fingerprint(*COREML, "convert", libraries=("coremltools", "numpy", "onnx", "onnxruntime", "sympy")),
     "check": fingerprint(
         *COREML,
         "convert",
@@ -200,7 +200,7 @@ def environment(wildcards) -> str | None:
 
 
 def conversion_code(wildcards) -> str:
-    return CODE["convert_onnx" if settings(wildcards).original.suffix == ".onnx" else "convert"]
+    return CODE["take" if is_core_ml(settings(wildcards).original) else "convert"]
 
 
 def conversion_without_limits(wildcards) -> dict:

@@ -58,10 +58,12 @@ SOURCES: dict[str, Format] = {
     ".onnx": Format("ONNX", "onnx"),
     ".keras": _TENSORFLOW,
     ".h5": _TENSORFLOW,
+    ".hdf5": _TENSORFLOW,
     ".savedmodel": _TENSORFLOW,
     ".skops": _SCIKIT_LEARN,
     ".joblib": _SCIKIT_LEARN,
     ".pkl": _SCIKIT_LEARN,
+    ".pickle": _SCIKIT_LEARN,
     ".ubj": _XGBOOST,
     ".json": _XGBOOST,
 }

@@ -65,8 +65,8 @@ def _hint(scripted: set[str]) -> str:
     if not scripted:
         return ""
     return (
-        f" It is scripted code ({', '.join(sorted(scripted))}), of which coremltools converts only some: trace the module "
-        "instead, export it as .pt2, or take its ONNX form if there is one."
+        f" It is scripted code ({', '.join(sorted(scripted))}), of which coremltools converts only some: trace the "
+        "module instead, export it as .pt2, or take its ONNX form if there is one."
     )
 
 

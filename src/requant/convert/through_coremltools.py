@@ -49,6 +49,8 @@ def convert_program(
     import coremltools as ct
 
     outputs = _outputs(settings, output_names if framework == "tensorflow" else ())
+    if framework == "milinternal" and outputs and len(outputs) == len(program.functions["main"].outputs):
+        program.functions["main"].set_output_types(outputs)  # the converter does so for other frameworks only
     with _noting_failures() as failures:
         try:
             converted = ct.convert(

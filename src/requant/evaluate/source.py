@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,8 @@ class SourceRunner:
         self.framework = source.framework
         self.inputs, self.outputs = list(inputs), list(outputs)
         self._source = source
-        self._resolved = resolve_inputs(source.inputs, settings)
+        open_inputs = tuple(entry for entry in settings.inputs if entry.value is None)
+        self._resolved = resolve_inputs(source.inputs, dataclasses.replace(settings, inputs=open_inputs))
         self._labels = list(getattr(source, "labels", ())) or settings.labels()
 
     def make_state(self) -> None:
@@ -137,8 +139,8 @@ class SourceRunner:
     def predict(self, inputs: Inputs, state: Any = None) -> Outputs:
         """Return the source's outputs as its float model would give them; see `requant.runtime.Runner`."""
         del state
-        features = {feature.name: feature for feature in self.inputs}
-        tensors = [_in_source(inputs[each.name], features[each.name], each) for each in self._resolved]
+        pairs = zip(self.inputs, self._resolved, strict=True)  # in order: the float model can't have every name
+        tensors = [_in_source(inputs[feature.name], feature, each) for feature, each in pairs]
         return self._in_features(self._source.run(tensors))
 
     def _in_features(self, tensors: list[NDArray[Any]]) -> Outputs:
