@@ -10,6 +10,7 @@ import pytest
 
 from requant.coreml.model import (
     WEIGHT_FILE,
+    Model,
     load,
     package_members,
     save,
@@ -182,3 +183,9 @@ def test_a_network_in_a_package_is_written_as_a_file(all_weights, tmp_path):
 def test_the_weight_file_is_below_the_data_of_the_package(some_weights):
     members = package_members(some_weights)
     assert members[f"Data/com.apple.CoreML/{WEIGHT_FILE}"] == some_weights.weight_file
+
+
+def test_files_beside_a_model_are_never_lost_in_silence(all_weights):
+    model = Model(all_weights.spec, {"extra.bin": b"1"})
+    with pytest.raises(RequantError, match=r"NeuralNetwork with files beside it in its package \(extra.bin\)"):
+        to_bytes(model, "net")

@@ -169,8 +169,16 @@ def to_bytes(model: Model, name: str) -> bytes:
         model: an ML Program becomes an `.mlpackage.zip` (stored, not deflated, so that the bytes do not depend on a
             compression library), any other model a `.mlmodel`, for it needs no files beside its message.
         name: the name of the model, which the folder in the zip takes.
+
+    Raises:
+        RequantError: if a model that becomes a `.mlmodel` has files beside its message, which would be lost.
     """
     if model.kind is not Kind.ML_PROGRAM:
+        if model.files:
+            raise RequantError(
+                f"{model.path} is a {model.type} with files beside it in its package ({', '.join(sorted(model.files))}), "
+                "which a .mlmodel can't hold. Keep it as it is."
+            )
         data: bytes = model.spec.SerializeToString(deterministic=True)
         return data
     buffer = io.BytesIO()
