@@ -30,6 +30,7 @@ from requant.records import write_whole
 
 DATA_FOLDER = "Data/com.apple.CoreML/"
 WEIGHT_FILE = "weights/weight.bin"
+_XCODE_FILES = frozenset({"FeatureDescriptions.json", "Metadata.json"})  # its copies of what the message says too
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -174,10 +175,11 @@ def to_bytes(model: Model, name: str) -> bytes:
         RequantError: if a model that becomes a `.mlmodel` has files beside its message, which would be lost.
     """
     if model.kind is not Kind.ML_PROGRAM:
-        if model.files:
+        lost = sorted(set(model.files) - _XCODE_FILES)
+        if lost:
             raise RequantError(
-                f"{model.path} is a {model.type} with files beside it in its package ({', '.join(sorted(model.files))}), "
-                "which a .mlmodel can't hold. Keep it as it is."
+                f"{model.path} is a {model.type} with files beside it in its package ({', '.join(lost)}), which a "
+                ".mlmodel can't hold. Keep it as it is."
             )
         data: bytes = model.spec.SerializeToString(deterministic=True)
         return data
