@@ -11,6 +11,7 @@ CONFORMANCE := .venv-conformance
 SOURCES := .venv-sources
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(p))))
+PYTEST := -m pytest --numprocesses auto --dist loadscope
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -21,10 +22,10 @@ run: $(VENV)/run.stamp
 	@requant summary
 
 test: $(VENV)/test.stamp
-	@pytest
+	@python $(PYTEST)
 
 test-sources: $(SOURCES)/stamp
-	@$(SOURCES)/bin/python -m pytest tests/convert tests/evaluate/test_source.py tests/test_frameworks.py \
+	@$(SOURCES)/bin/python $(PYTEST) tests/convert/test_*.py tests/convert/onnx/test_real_files.py tests/test_frameworks.py \
 		tests/runtime/test_twins.py tests/workflow/test_sources.py
 
 conformance: $(CONFORMANCE)/stamp
