@@ -19,6 +19,7 @@ localrules:
     all,
     variants,
     packages,
+    sensitivity,
     originals,
 
 
@@ -35,6 +36,7 @@ rule all:
             model=WITH_VARIANTS,
             result=["fidelity.svg", "sheet.png"],
         ),
+        configured_sensitivities(),
 
 
 rule variants:
@@ -49,8 +51,29 @@ rule packages:
         configured_packages(),
 
 
+rule sensitivity:
+    """Measure which layers hurt, of all models that are configured for it."""
+    input:
+        all_sensitivities,
+
+
+rule check:
+    """Fail if a model has variants but none that is good enough to ship; for continuous integration."""
+    input:
+        expand("results/{model}/judgement.json", model=MODELS),
+    output:
+        "results/check.json",
+    log:
+        "results/check.log",
+    params:
+        code=CODE["report"],
+    script:
+        "scripts/check.py"
+
+
 include: "workflow/rules/originals.smk"
 include: "workflow/rules/convert.smk"
 include: "workflow/rules/quantize.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/sensitivity.smk"
 include: "workflow/rules/report.smk"

@@ -16,6 +16,6 @@ with reported(snakemake.log[0], *snakemake.params.frameworks):
         original,
         Path(snakemake.input.model),
         ConversionSettings.of(snakemake.params.conversion),
-        Path(snakemake.params.data) if snakemake.params.data else None,
+        snakemake.params.data,
     )
     write_record(Path(snakemake.output[0]), record)

@@ -8,5 +8,5 @@ with reported(snakemake.log[0]):
     from requant.runtime import load
 
     runner = load(Path(snakemake.input.model))
-    path = Path(snakemake.params.data) if snakemake.params.data else None
-    save_outputs(run_all(runner, load_data(path, runner.inputs)), Path(snakemake.output[0]))
+    samples = load_data(snakemake.params.data, runner.inputs)
+    save_outputs(run_all(runner, samples), Path(snakemake.output[0]))

@@ -8,7 +8,7 @@ with reported(snakemake.log[0]):
     make_sheet(
         snakemake.wildcards.model,
         Path(snakemake.input.model),
-        Path(snakemake.params.data) if snakemake.params.data else None,
+        snakemake.params.data,
         [Path(path) for path in snakemake.input.evaluations],
         [Path(path) for path in snakemake.input.outputs],
         Path(snakemake.input.judgement),

@@ -161,6 +161,33 @@ def test_a_package_has_all_its_files_as_locked_files():
         ({"mine": {"original": NETWORK, "custom_lut": "nowhere.py:f"}}, "nowhere.py, which does not exist"),
         ({"mine": {"original": NETWORK, "custom_lut": "quantiles"}}, "Write file.py:function"),
         ({"mine": {"original": NETWORK, "data": "nowhere"}}, "evaluation data nowhere does not exist"),
+        ({"mine": {"original": NETWORK, "data": 3}}, "models.mine.data: 3 is not of type"),
+        ({"mine": {"original": NETWORK, "data": "README.md"}}, "README.md is neither a folder of pictures"),
+        (
+            {"mine": {"original": NETWORK, "data": {"paths": "a"}}},
+            "models.mine.data: unknown key 'paths'; known are path",
+        ),
+        ({"mine": {"original": NETWORK, "data": {"path": "a", "samples": 0}}}, "models.mine.data.samples: 0 is less"),
+        (
+            {"mine": {"original": NETWORK, "data": {"path": "a", "size": 3}}},
+            "models.mine.data.size: 'keep' was expected",
+        ),
+        (
+            {"mine": {"original": NETWORK, "data": {"path": "config", "loader": "a.py:f"}}},
+            "models.mine: data: path and loader contradict each other; give one of them",
+        ),
+        (
+            {"mine": {"original": NETWORK, "data": {"path": "config/data/digits.npz", "hop": 3}}},
+            "models.mine: data: hop can't be given for config/data/digits.npz, only samples, seed",
+        ),
+        (
+            {"mine": {"original": NETWORK, "data": {"loader": "nowhere.py:f"}}},
+            "evaluation data nowhere.py does not exist",
+        ),
+        (
+            {"mine": {"original": NETWORK, "data": {"loader": "setup", "files": ["a"]}}},
+            "Write file.py:function",
+        ),
         ({"mine": {"original": "models_original/nothing.mlmodel"}}, "nothing.mlmodel does not exist"),
         ({"mine": {"original": "models_original/README.md"}}, "is not locked"),
     ],
@@ -191,6 +218,7 @@ def test_a_model_with_nothing_to_quantize_has_no_variants_and_is_run_only_on_dat
         model = read(mine={"original": trees, **entry})["mine"]
         assert (model.kind, model.quantizable, model.schemes, model.is_run) == (Kind.OTHER, False, (), False)
     assert read(mine={"original": trees, "data": "config/data/digits.npz"})["mine"].is_run
+    assert not read(mine={"original": trees, "data": {"samples": 20}})["mine"].is_run
 
 
 @pytest.mark.parametrize(
@@ -218,6 +246,42 @@ def test_none_leaves_a_model_without_variants_unless_they_are_asked_for_by_name(
     model = read(mine={"original": PROGRAM, "modes": "none", "targets": {"min_snr": 30}})["mine"]
     assert (model.quantizable, model.is_run, model.schemes) == (True, True, ())
     require_scheme(Scheme.parse("kmeans_4"), model)
+
+
+METRICS = {"sharp": "config/lookup_tables/panter_dite.py:panter_dite"}
+
+
+def test_metrics_of_the_users_and_targets_for_them_are_read():
+    entry = {"original": PROGRAM, "metrics": METRICS, "targets": {"min_metric_sharp": -1.5, "max_size": 3}}
+    model = read(mine=entry)["mine"]
+    assert model.metrics == METRICS
+    assert model.metric_files == (Path("config/lookup_tables/panter_dite.py"),)
+    assert model.targets == {"min_metric_sharp": -1.5, "max_size": 3}
+    assert read(mine={"original": PROGRAM})["mine"].metric_files == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"metrics": {"Sharp": "a.py:f"}}, "'Sharp' is no name of a metric: use small letters"),
+        ({"metrics": {"sharp_low": "a.py:f"}}, "do not end with _low or _high"),
+        ({"metrics": {"sharp": "nowhere.py:f"}}, "metrics.sharp names nowhere.py, which does not exist"),
+        ({"metrics": {"sharp": "sharpness"}}, "Write file.py:function"),
+        ({"metrics": METRICS, "targets": {"min_metric_blur": 1}}, "about the metric 'blur', but .* has sharp"),
+        ({"targets": {"max_metric_sharp": 1}}, "about the metric 'sharp', but the key metrics has none"),
+        ({"targets": {"min_metric_sharp": "high"}}, "models.mine.targets.min_metric_sharp"),
+        ({"metrics": METRICS, "targets": {"min_metric_sharp": 1, "max_psnr": 1}}, "unknown key 'max_psnr'; known"),
+        ({"targets": {"max_size": 0}}, "models.mine.targets.max_size"),
+    ],
+)
+def test_what_is_wrong_with_a_metric_or_its_target_is_named(entry, message):
+    with pytest.raises(RequantError, match=message):
+        read(mine={"original": PROGRAM, **entry})
+
+
+def test_metrics_of_a_model_that_is_not_run_are_refused(trees):
+    with pytest.raises(RequantError, match=r"run only on data. Set data"):
+        read(mine={"original": trees, "metrics": METRICS})
 
 
 def test_all_problems_of_a_configuration_are_told_at_once():
@@ -250,6 +314,7 @@ def test_every_key_is_explained():
         *entry["modes"]["then"]["properties"],
         *entry["tensors"]["items"]["properties"],
         *entry["conversion"]["properties"],
+        *entry["data"]["properties"],
         *entry["conversion"]["properties"]["inputs"]["items"]["properties"],
     ]:
         assert f"`{key}`" in text

@@ -14,6 +14,11 @@ from requant.errors import RequantError
 from requant.frameworks import Extra, only
 from requant.runtime.translation import ComputePrecision, ComputeUnits
 
+DATA_HELP = (
+    "a folder, or a .csv, .npz, .npy or .wav file, or a .yaml file with the keys of the configuration's `data`; "
+    "default: inputs made up from a seed"
+)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status: 0, or 1 with a message on standard error."""
@@ -75,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser("compare-runtimes", help="run a model in all ways that this machine has, and compare")
     compare.add_argument("model", type=Path, metavar="FILE")
-    compare.add_argument("--data", type=Path, help="a folder of pictures or an .npz file; default: made up from a seed")
+    compare.add_argument("--data", metavar="DATA", help=DATA_HELP)
     compare.add_argument("--function", default="", metavar="NAME", help="of an ML Program with several")
     compare.set_defaults(command=_compare_runtimes)
 
@@ -96,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--conversion", type=Path, metavar="FILE.yaml", help="the keys of the configuration's `conversion`"
     )
-    convert.add_argument("--data", type=Path, help="a folder of pictures or an .npz file; default: made up from a seed")
+    convert.add_argument("--data", metavar="DATA", help=DATA_HELP)
     convert.set_defaults(command=_convert)
 
     unpack = commands.add_parser("unpack", help="lay out an .mlpackage.zip as the folder that Xcode takes")
@@ -155,10 +160,12 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _compare_runtimes(options: argparse.Namespace) -> None:
+    from requant.evaluate.data.settings import read_data_option
     from requant.evaluate.engines import compare_engines, comparison_table
 
+    data = read_data_option(options.data)
     print(f"{options.model}, on {options.data or 'inputs made up from a seed'}")
-    print(comparison_table(compare_engines(options.model, options.data, options.function)))
+    print(comparison_table(compare_engines(options.model, data, options.function)))
     if sys.platform != "darwin":
         print("Apple's framework runs on macOS only; run this command on a Mac to see it beside these.")
 
@@ -174,14 +181,16 @@ def _quantize(options: argparse.Namespace) -> None:
 
 def _convert(options: argparse.Namespace) -> None:
     from requant.convert.conversion import convert_file, read_conversion
+    from requant.evaluate.data.settings import read_data_option
     from requant.evaluate.judgement import conversion_in_words
     from requant.evaluate.source import check_conversion
 
+    data = read_data_option(options.data)
     settings = read_conversion(options.conversion)
     convert_file(options.original, options.output, settings)
     print(f"wrote {options.output}, {options.output.stat().st_size / 1e6:.2f} MB")
     if not is_core_ml(options.original):
-        record = check_conversion(options.original, options.output, settings, options.data)
+        record = check_conversion(options.original, options.output, settings, data)
         print(conversion_in_words(record))
 
 

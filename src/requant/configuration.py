@@ -6,6 +6,7 @@ workflow; here is what a schema can't say: whether files are there, what kind a 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,8 +22,17 @@ from requant.convert.weights import has_weights
 from requant.coreml.kind import Kind
 from requant.coreml.systems import System, system_named, system_of
 from requant.errors import RequantError
+from requant.evaluate.data.settings import DataSettings
 from requant.originals import Lock, read_lock, require_locked
-from requant.quantize.scheme import MODES, SCHEMES, Scheme, default_schemes, needed_version, require_storable
+from requant.quantize.scheme import (
+    FLOAT16_BITS,
+    MODES,
+    SCHEMES,
+    Scheme,
+    default_schemes,
+    needed_version,
+    require_storable,
+)
 from requant.quantize.selection import Selection
 from requant.user_function import split_reference
 
@@ -40,7 +50,32 @@ VARIANT_KEYS: dict[str, tuple[Any, ...]] = {
     "deployment_target": (None,),
     "custom_lut": (None,),
     "targets": (None, {}),
+    "sensitivity": (None,),
 }
+
+
+@dataclass(frozen=True)
+class SensitivitySettings:
+    """What the configuration says of measuring each tensor of a model alone (`requant.evaluate.sensitivity`).
+
+    Attributes:
+        families: of schemes, as `kmeans` or `linear_block32`; none to measure nothing, unless it is asked for.
+        bits: in which tensors are measured in these families; none for all that the kind of model can store.
+        samples: of the evaluation data, at most.
+        parts: jobs that share the tensors of a model.
+    """
+
+    families: tuple[str, ...] = ()
+    bits: tuple[int, ...] = ()
+    samples: int = 16
+    parts: int = 4
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any] | None) -> SensitivitySettings:
+        """Return the settings that a table of plain values describes."""
+        given: dict[str, Any] = dict(table or {})
+        given |= {key: tuple(given[key]) for key in ("families", "bits") if key in given}
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -54,7 +89,7 @@ class ModelSettings:
         quantizable: whether it has weights; if not, there are no variants.
         locked_files: the original's files.
         locked_digest: one digest for their locked bytes.
-        data: evaluation data, None for made-up inputs.
+        data: the evaluation data.
         custom_lut: `file.py:function`, if there is one.
         schemes: the variants wanted, by mode and from many bits to few, then those that are named; none for a model
             that is only converted.
@@ -63,6 +98,8 @@ class ModelSettings:
         targets: limits by name, empty for the default.
         conversion: what the conversion of the original needs to know, as the configuration has it.
         conversion_files: files of the user that the conversion hangs on.
+        metrics: the user's own, as `file.py:function` by name.
+        sensitivity: what is measured of each tensor alone.
     """
 
     name: str
@@ -71,7 +108,7 @@ class ModelSettings:
     quantizable: bool
     locked_files: tuple[Path, ...]
     locked_digest: str
-    data: Path | None
+    data: DataSettings
     custom_lut: str | None
     schemes: tuple[Scheme, ...]
     selection: Selection
@@ -79,6 +116,8 @@ class ModelSettings:
     targets: dict[str, float]
     conversion: dict[str, Any] = field(default_factory=dict)
     conversion_files: tuple[Path, ...] = ()
+    metrics: dict[str, str] = field(default_factory=dict)
+    sensitivity: SensitivitySettings = SensitivitySettings()
 
     @property
     def is_run(self) -> bool:
@@ -86,7 +125,12 @@ class ModelSettings:
 
         Without either, inputs would have to be made up to no purpose, and of some types of model they can't be.
         """
-        return self.quantizable or self.data is not None
+        return self.quantizable or not self.data.is_synthetic
+
+    @property
+    def metric_files(self) -> tuple[Path, ...]:
+        """The files of the user's metrics, each once."""
+        return tuple(dict.fromkeys(split_reference(function)[0] for function in self.metrics.values()))
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -142,7 +186,9 @@ def _place(problem: Any) -> str:
 def _explain(problem: Any) -> str:
     known = problem.schema.get("properties", {})
     if problem.validator == "additionalProperties":
-        unknown = sorted(str(key) for key in problem.instance if key not in known)
+        patterns = problem.schema.get("patternProperties", ())
+        named = [str(key) for key in problem.instance if key not in known]
+        unknown = sorted(key for key in named if not any(re.search(pattern, key) for pattern in patterns))
         return f"unknown key {', '.join(map(repr, unknown))}; known are {', '.join(known)}"
     if problem.validator == "pattern":
         return f"{problem.instance!r} {problem.schema['description']}"
@@ -200,9 +246,8 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
     if not quantizable:
         _require_no_wishes(entry, original)
     custom_lut = entry.get("custom_lut")
-    data = Path(entry["data"]) if entry.get("data") else None
-    if data is not None and not data.exists():
-        raise RequantError(f"the evaluation data {data} does not exist.")
+    data = DataSettings.of(entry.get("data"))
+    data.require_existing()
     selection = Selection.of({"rules": entry.get("tensors", ()), **{k: entry[k] for k in SELECTION_KEYS if k in entry}})
     target = system_named(entry["deployment_target"]) if entry.get("deployment_target") else None
     settings = ModelSettings(
@@ -220,8 +265,33 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
         dict(entry.get("targets", {})),
         conversion=dict(entry.get("conversion") or {}),
         conversion_files=_files_of(conversion),
+        metrics=_read_metrics(entry, runs=quantizable or not data.is_synthetic),
+        sensitivity=SensitivitySettings.of(entry.get("sensitivity")),
     )
+    for family in settings.sensitivity.families:
+        sensitivity_schemes(family, settings)  # refused here, before any job
     return replace(settings, schemes=_schemes(entry, settings) if quantizable else ())
+
+
+def _read_metrics(entry: Mapping[str, Any], *, runs: bool) -> dict[str, str]:
+    """Return the user's metrics.
+
+    Raises:
+        RequantError: if a file does not exist, the model is not run, or a target is about a metric that there is not.
+    """
+    metrics = dict(entry.get("metrics") or {})
+    for name, function in metrics.items():
+        path, _ = split_reference(function)
+        if not path.is_file():
+            raise RequantError(f"metrics.{name} names {path}, which does not exist.")
+    if metrics and not runs:
+        raise RequantError("the metrics are of no use: a model with nothing to quantize is run only on data. Set data.")
+    for key in entry.get("targets") or {}:
+        name = re.sub("^(min|max)_metric_", "", key)
+        if name != key and name not in metrics:
+            known = ", ".join(metrics) or "none"
+            raise RequantError(f"the target {key} is about the metric {name!r}, but the key metrics has {known}.")
+    return metrics
 
 
 def _require_no_wishes(entry: Mapping[str, Any], original: Path) -> None:
@@ -305,6 +375,31 @@ def require_scheme(scheme: Scheme, settings: ModelSettings) -> None:
         raise RequantError(
             f"{scheme} needs {needed}, but deployment_target is {target}. Leave the scheme out, or set a newer target."
         )
+
+
+def sensitivity_schemes(family: str, settings: ModelSettings) -> tuple[Scheme, ...]:
+    """Return the schemes of a family in which each tensor of a model is measured, from many bits to few.
+
+    What the configuration says of single tensors does not count: each takes the scheme, and no other does.
+
+    Raises:
+        RequantError: if there is no such family, or the model can't have a variant of such a scheme.
+    """
+    wanted, alone = settings.sensitivity, replace(settings, selection=Selection())
+    try:
+        mode = Scheme.of_family(family, 8).mode
+        _require_function(settings.custom_lut, wanted=mode == "custom_lut")
+        storable = SCHEMES[settings.kind].get(mode or "linear", ())
+        if wanted.bits and family in wanted.families:
+            schemes = [Scheme.of_family(family, number) for number in sorted(wanted.bits, reverse=True)]
+        else:
+            every = [Scheme.of_family(family, number) for number in storable or (8,) if number != FLOAT16_BITS]
+            schemes = [scheme for scheme in every if _runs_on_target(scheme, alone)] or every[:1]
+        for scheme in schemes:
+            require_scheme(scheme, alone)
+    except RequantError as error:
+        raise RequantError(f"sensitivity: {error}") from error
+    return tuple(schemes)
 
 
 def version_of(scheme: Scheme, settings: ModelSettings) -> int:

@@ -25,7 +25,11 @@ def fingerprint(*parts: str, libraries: tuple[str, ...] = LIBRARIES) -> str:
         path = here / part
         if not path.exists():
             raise FileNotFoundError(path)
-        files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix in (".py", ".css", ".j2"))
+        files = (
+            [path]
+            if path.is_file()
+            else sorted(f for f in path.rglob("*") if f.suffix in (".py", ".css", ".js", ".j2"))
+        )
         for file in files:
             digest.update(f"{file.relative_to(here).as_posix()}\n".encode())
             digest.update(file.read_bytes())

@@ -118,3 +118,14 @@ def only(*needed: Extra) -> Iterator[None]:
         yield
     finally:
         sys.meta_path[:] = [getattr(finder, "finder", finder) for finder in sys.meta_path]
+
+
+@contextmanager
+def everything() -> Iterator[None]:
+    """Let a function of the user's import whatever is installed, also where `only` keeps frameworks out."""
+    keepers = {id(keeper.finder): keeper for keeper in sys.meta_path if isinstance(keeper, _Without)}
+    sys.meta_path[:] = [f.finder if isinstance(f, _Without) else f for f in sys.meta_path]
+    try:
+        yield
+    finally:
+        sys.meta_path[:] = [keepers.get(id(finder), finder) for finder in sys.meta_path]

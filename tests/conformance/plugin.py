@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--compute-precision", choices=("float32", "float16"), default="float32", help="of requant.runtime")
     group.addoption("--records", metavar="FILE", help="append one JSON record per test to this file")
     group.addoption("--go-on", action="store_true", help="leave out the tests that are in the file of records")
-    group.addoption("--time-limit", type=int, default=120, metavar="SECONDS", help="for one test")
+    group.addoption("--time-limit", type=int, default=300, metavar="SECONDS", help="for one test")
 
 
 def pytest_configure(config: pytest.Config) -> None:

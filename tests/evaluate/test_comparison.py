@@ -1,15 +1,18 @@
 import io
+import json
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
+from scipy.stats import binomtest, entropy
 
 from requant.coreml.audit import audit
 from requant.coreml.description import Feature
 from requant.coreml.model import load, save, to_bytes
 from requant.errors import RequantError
-from requant.evaluate.comparison import compare, delivered_size, evaluate, zipped_size
+from requant.evaluate.comparison import compare, delivered_size, evaluate, judge_outputs, zipped_size
 from requant.evaluate.data import EvaluationData
 from requant.evaluate.outputs import ModelOutputs, load_outputs, run_all, save_outputs
 from tests.building import network
@@ -77,7 +80,9 @@ def test_numbers_that_are_not_finite_are_refused():
 def test_figures_by_kind_of_output():
     reference, found = outputs([(30, 1), (0, 2)], ["a", "b"]), outputs([(30, 2), (3, 2)], ["a", "b"])
     figures = compare(found, reference)
-    assert figures["label"] == {"type": "label", "agreement": 0.5, "accuracy": 0.5, "float_accuracy": 1.0}
+    assert figures["label"] == {
+        "type": "label", "agreement": 0.5, "accuracy": 0.5, "accuracy_drop": 0.5, "float_accuracy": 1.0,
+    }  # fmt: skip
     assert figures["y"]["max_error"] == 6
     assert figures["y"]["snr_db"] == pytest.approx(10 * np.log10((60**2 + 2**2 + 4**2) / (2**2 + 6**2)))
     assert figures["picture"]["psnr_db"] == pytest.approx(10 * np.log10(255**2 / (4 * 9 / 24)))
@@ -88,6 +93,8 @@ def test_figures_by_kind_of_output():
 def test_equal_outputs_have_no_finite_ratio():
     same = outputs([(3, 1)])
     assert compare(same, same)["y"]["snr_db"] is None
+    assert compare(same, same)["y"]["relative_error"] == 0
+    assert compare(same, same)["y"]["cosine"] == pytest.approx(1)
     assert compare(same, same)["label"]["agreement"] == 1
 
 
@@ -129,10 +136,113 @@ def test_a_model_that_is_not_run_is_measured_all_the_same(tmp_path):
     record = evaluate(path, audit(model, model, "float"), path.stat().st_size)
     assert record["bytes"] == record["original_bytes"] == path.stat().st_size
     assert record["data"] == {"samples": 0, "synthetic": False, "labelled": False}
-    assert record["outputs"] == {}
+    assert record["outputs"] == record["metrics"] == {}
     assert (record["type"], record["bits_per_weight"], record["ios"]) == ("NeuralNetwork", None, "11")
 
 
 def test_made_up_outputs_keep_their_mark(tmp_path):
     save_outputs(ModelOutputs(["1"], [], synthetic=True), tmp_path / "o.npz")
     assert load_outputs(tmp_path / "o.npz").synthetic
+
+
+def classifier(probabilities, targets=()):
+    """Return what a classifier of eight classes gave."""
+    numbers = np.asarray(probabilities, float)
+    classes = list("abcdefgh")
+    labels = [classes[column] for column in numbers.argmax(axis=1)]
+    return ModelOutputs(
+        [str(i) for i in range(len(numbers))], list(targets), False, probabilities={"p": numbers}, classes=classes,
+        labels={"label": labels},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def pair():
+    """Return what a variant and the float model gave for 60 samples, and the right classes."""
+    random = np.random.default_rng(0)
+    scores = random.standard_normal((60, 8))
+    float_model, variant = softmax(3 * scores, axis=1), softmax(3 * scores + random.standard_normal((60, 8)), axis=1)
+    targets = ["abcdefgh"[column] for column in (scores + 0.5 * random.standard_normal((60, 8))).argmax(axis=1)]
+    return classifier(variant, targets), classifier(float_model, targets)
+
+
+def test_a_classifier_has_all_its_figures_with_intervals_and_a_test(pair):
+    variant, reference = pair
+    figures = judge_outputs(variant, reference)
+    label, p = figures["label"], figures["p"]
+    right = [[a == b for a, b in zip(each.labels["label"], each.targets, strict=True)] for each in pair]
+    assert label["correct"] == "".join("01"[value] for value in right[0])
+    assert label["accuracy"] == np.mean(right[0])
+    assert label["accuracy_drop"] == pytest.approx(np.mean(right[1]) - np.mean(right[0]))
+    lost, gained = (sum(a and not b for a, b in zip(x, y, strict=True)) for x, y in (right[::-1], right))
+    assert label["accuracy_p"] == pytest.approx(binomtest(lost, lost + gained).pvalue)
+    assert label["agrees"].count("1") == round(60 * label["agreement"])
+    best = np.argsort(-variant.probabilities["p"], axis=1)[:, :5]
+    top = [target in [variant.classes[c] for c in row] for row, target in zip(best, variant.targets, strict=True)]
+    assert p["top5_accuracy"] == np.mean(top) > label["accuracy"]
+    divergences = [entropy(a, b) for a, b in zip(reference.probabilities["p"], variant.probabilities["p"], strict=True)]
+    assert p["kl_divergence"] == pytest.approx(np.mean(divergences))
+    assert [float(x) for x in p["kl_divergence_of_each"].split()] == pytest.approx(divergences, rel=1e-5)
+    for found, names in ((label, ("agreement", "accuracy", "accuracy_drop")), (p, ("top5_accuracy", "kl_divergence"))):
+        assert all(found[f"{name}_low"] <= found[name] <= found[f"{name}_high"] for name in names)
+
+
+def test_of_the_float_model_only_what_is_no_comparison_with_itself_is_unsure(pair):
+    figures = judge_outputs(pair[1], pair[1], itself=True)
+    ends = {key for each in figures.values() for key in each if key.endswith("_low")}
+    assert ends == {"accuracy_low", "top5_accuracy_low"}
+    assert "accuracy_p" not in figures["label"]
+
+
+def test_five_classes_have_no_top_five_and_scores_no_divergence():
+    five = ModelOutputs(["0"], ["a"], False, probabilities={"p": np.full((1, 5), 0.2)}, classes=list("abcde"))
+    assert "top5_accuracy" not in compare(five, five)["p"]
+    scores = classifier(np.arange(8.0)[None])
+    assert set(compare(scores, scores)["p"]) == {"type", "max_error"}
+
+
+def test_arrays_have_ratios_and_a_direction_per_sample():
+    random = np.random.default_rng(1)
+    wanted = random.standard_normal((30, 4, 5)).astype(np.float32)
+    found = wanted + 0.1 * random.standard_normal(wanted.shape).astype(np.float32)
+    names = [str(i) for i in range(30)]
+    reference, variant = (ModelOutputs(names, [], False, arrays={"y": each}) for each in (wanted, found))
+    figures = judge_outputs(variant, reference)["y"]
+    error = (found.astype(float) - wanted) ** 2
+    assert figures["relative_error"] == pytest.approx(np.sqrt(error.mean() / (wanted.astype(float) ** 2).mean()))
+    each = 10 * np.log10((wanted.astype(float) ** 2).sum(axis=(1, 2)) / error.sum(axis=(1, 2)))
+    assert [float(x) for x in figures["snr_db_of_each"].split()] == pytest.approx(each, rel=1e-5)
+    for name in ("snr_db", "cosine", "relative_error"):
+        assert figures[f"{name}_low"] < figures[name] < figures[f"{name}_high"]
+
+
+def test_a_single_number_has_no_direction_and_nothing_but_zeros_no_signal():
+    def numbers(values):
+        return ModelOutputs(["0", "1"], [], False, arrays={"y": np.array(values, float)[:, None]})
+
+    assert "cosine" not in compare(numbers([1, 2]), numbers([1, 3]))["y"]
+    lost = compare(numbers([1, 2]), numbers([0, 0]))["y"]
+    assert lost["snr_db"] == -999
+    assert lost["relative_error"] is None
+
+
+def test_pictures_smaller_than_its_window_have_no_similarity():
+    random = np.random.default_rng(2)
+    names = [str(i) for i in range(4)]
+
+    def painted(side):
+        return ModelOutputs(names, [], False, pictures={"out": random.integers(0, 256, (4, side, side), np.uint8)})
+
+    assert "ssim" not in judge_outputs(painted(10), painted(10))["out"]
+    figures = judge_outputs(painted(16), painted(16))["out"]
+    assert figures["ssim"] == pytest.approx(np.mean([float(x) for x in figures["ssim_of_each"].split()]), abs=1e-6)
+    assert figures["psnr_db_low"] < figures["psnr_db"] < figures["psnr_db_high"]
+
+
+def test_the_same_outputs_give_the_same_record(pair):
+    assert json.dumps(judge_outputs(*pair)) == json.dumps(judge_outputs(*pair))
+
+
+def test_one_sample_has_figures_without_intervals():
+    one = judge_outputs(outputs([(3, 1)], ["a"]), outputs([(3, 2)], ["a"]))
+    assert not [key for figures in one.values() for key in figures if key.endswith(("_low", "_high"))]

@@ -53,7 +53,9 @@ def test_a_program_that_is_rewritten(tmp_path):
         "synthetic": False,
         "equal": True,
         "rewritten": ["y"],
-        "outputs": {"y": {"type": "array", "snr_db": None, "max_error": 0.0}},
+        "outputs": {
+            "y": {"type": "array", "snr_db": None, "relative_error": 0.0, "cosine": pytest.approx(1), "max_error": 0.0}
+        },
     }
 
 

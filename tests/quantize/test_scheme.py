@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from requant.coreml.kind import Kind
 from requant.errors import RequantError
 from requant.quantize.scheme import (
+    FAMILY_PATTERN,
     MODES,
     PATTERN,
     SCHEMES,
@@ -229,3 +230,17 @@ def test_a_family_is_compared_over_bits():
     assert families["prune_2of4_kmeans_4_group16_lut8"] == "prune_2of4_kmeans_group16_lut8"
     assert families["prune_50"] == "prune_50"
     assert families["linear_8"] == families["linear_4"] == "linear"
+
+
+def test_a_family_in_some_bits_is_a_scheme():
+    for name in NAMES:
+        scheme = Scheme.parse(name)
+        if scheme.mode is not None and not scheme.is_float16:
+            assert re.fullmatch(FAMILY_PATTERN, scheme.family)
+            assert Scheme.of_family(scheme.family, scheme.bits) == scheme
+
+
+@pytest.mark.parametrize("name", ["kmeans_4", "prune_50", "float", "linear_", "linear_block"])
+def test_what_is_not_a_family_is_refused(name):
+    with pytest.raises(RequantError, match=r"family of schemes|block wants a size"):
+        Scheme.of_family(name, 4)

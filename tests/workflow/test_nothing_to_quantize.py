@@ -69,7 +69,7 @@ class TestNothingToQuantize:
     def test_only_what_has_variants_is_drawn_and_only_what_can_be_compared_or_has_data_is_run(self, project, run):
         assert run.jobs == {
             "verify": 5, "convert": 5, "data": 3, "predict": 4, "quantize": 1, "evaluate": 6, "summarize": 5, "plot": 1,
-            "sheet": 1, "page": 1, "all": 1,
+            "sheet": 1, "viewer": 1, "page": 1, "all": 1,
         }  # fmt: skip
         assert "Nothing to be done" in project.snakemake().text
 

@@ -11,7 +11,7 @@ from requant.quantize.scheme import SCHEMES
 from requant.report.summary import COLUMNS
 from tests.workflow.project import Project
 
-TABLE_JOBS = {"summarize": 1, "plot": 1, "sheet": 1, "page": 1, "all": 1}
+TABLE_JOBS = {"summarize": 1, "plot": 1, "sheet": 1, "viewer": 1, "page": 1, "all": 1}
 FUNCTION = """
 import numpy as np
 

@@ -1,6 +1,7 @@
 # What all rules share: the checked configuration, the wildcards, the input functions.
 
 import re
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,7 @@ from requant.configuration import (
     require_scheme,
     require_unique_keys,
     require_valid,
+    sensitivity_schemes,
     version_of,
 )
 from requant.convert import format_of, is_core_ml, require_framework
@@ -25,7 +27,7 @@ from requant.fingerprint import fingerprint
 from requant.frameworks import FRAMEWORKS
 from requant.job import share_library
 from requant.originals import read_lock, verify
-from requant.quantize.scheme import PATTERN, Scheme
+from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
 from requant.user_function import split_reference
 
 SCHEMA = Path(workflow.current_basedir) / "../schemas/config.schema.yaml"
@@ -51,6 +53,7 @@ RUN = [name for name, model in MODELS.items() if model.is_run]
 COREML = ["records.py", "coreml"]
 CODE = {
     "originals": fingerprint("originals.py", libraries=()),
+    "data": fingerprint("originals.py", "records.py", "user_function.py", "evaluate/data", libraries=("numpy",)),
     "take": fingerprint(*COREML, "convert/conversion.py", "convert/coreml_model.py"),
     "convert": fingerprint(*COREML, "convert", libraries=("coremltools", "numpy", "onnx", "onnxruntime", "sympy")),
     "check": fingerprint(
@@ -58,23 +61,32 @@ CODE = {
         "convert",
         "runtime",
         "evaluate",
-        libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow"),
+        libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow", "scipy"),
     ),
     "quantize": fingerprint(*COREML, "quantize", libraries=("coremltools", "numpy", "scipy")),
     "raise": fingerprint(
         *COREML,
         "runtime",
         "evaluate",
-        libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow"),
+        libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow", "scipy"),
     ),
     "predict": fingerprint(
         *COREML,
         "runtime",
-        "evaluate/data.py",
+        "user_function.py",
+        "evaluate/data",
         "evaluate/outputs.py",
-        libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow"),
+        libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow", "scipy"),
     ),
-    "evaluate": fingerprint("evaluate", libraries=("numpy", "scikit-image")),
+    "evaluate": fingerprint("evaluate", libraries=("numpy", "scikit-image", "scipy")),
+    "sensitivity": fingerprint(
+        *COREML,
+        "user_function.py",
+        "quantize",
+        "runtime",
+        "evaluate",
+        libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow", "scipy"),
+    ),
     "report": fingerprint("evaluate", "report", libraries=("matplotlib", "pandas", "pillow")),
 }
 
@@ -84,6 +96,8 @@ wildcard_constraints:
     scheme=PATTERN,
     variant=f"float|{PATTERN}",
     version=r"\d+",
+    family=FAMILY_PATTERN,
+    part=r"\d+",
     suffix=r"mlmodel|mlpackage\.zip",
 
 
@@ -217,15 +231,42 @@ def conversion_check(wildcards) -> list[str]:
     return [] if is_core_ml(settings(wildcards).original) else [f"results/{wildcards.model}/conversion.json"]
 
 
+def metric_files(wildcards) -> list[str]:
+    """Return the files of the user's metrics: when one changes, its model is evaluated again."""
+    return [str(path) for path in settings(wildcards).metric_files]
+
+
+def deployment_target(wildcards) -> str:
+    system = settings(wildcards).deployment_target
+    return f"iOS{system.ios}" if system else ""
+
+
 def original_files(wildcards) -> list[str]:
     return [str(path) for path in settings(wildcards).locked_files]
 
 
-def evaluation_files(wildcards) -> list[str]:
+def evaluation_data(wildcards) -> dict:
+    """Return the evaluation data as a table of plain values, empty for inputs that are made up."""
+    return settings(wildcards).data.to_table()
+
+
+@cache
+def files_of_data(model: str) -> list[str]:
+    """Return the files of a model's evaluation data, or stop with a message for the user."""
     try:
-        return [str(path) for path in data_files(settings(wildcards).data)]
+        return [str(path) for path in data_files(MODELS[model].data)]
     except RequantError as error:
-        raise WorkflowError(f"models.{wildcards.model}: {error}") from None
+        raise WorkflowError(f"models.{model}: {error}") from None
+
+
+def evaluation_files(wildcards) -> list[str]:
+    return files_of_data(wildcards.model)
+
+
+# Of an input function that fails, Snakemake takes no notice where there are older results: it would show those.
+if workflow.is_main_process:
+    for model in RUN:
+        files_of_data(model)
 
 
 def outputs_of(model: str, variant: str) -> list[str]:
@@ -243,6 +284,58 @@ def table_to_draw(wildcards) -> str:
 def variants_of(model: str) -> list[str]:
     """Return the float model and all configured schemes, the rows of a model's table."""
     return ["float", *map(str, MODELS[model].schemes)]
+
+
+def measured_schemes(wildcards) -> list[str]:
+    """Return the schemes of a family in which each tensor is measured alone, or stop before any job."""
+    try:
+        return [str(scheme) for scheme in sensitivity_schemes(wildcards.family, settings(wildcards))]
+    except RequantError as error:
+        raise WorkflowError(f"models.{wildcards.model}: {error}") from None
+
+
+def measured_model(wildcards) -> str:
+    """Return the float model whose tensors are measured, or stop before any job."""
+    measured_schemes(wildcards)
+    if not 1 <= int(wildcards.part) <= settings(wildcards).sensitivity.parts:
+        raise WorkflowError(f"models.{wildcards.model}: sensitivity: there is no part {wildcards.part}.")
+    return float_path(wildcards.model)
+
+
+def measured_function(wildcards) -> str:
+    """Return `file.py:function` where the family takes the mode custom_lut, nothing otherwise."""
+    mode = Scheme.of_family(wildcards.family, 8).mode
+    return (settings(wildcards).custom_lut or "") if mode == "custom_lut" else ""
+
+
+def measured_function_file(wildcards) -> list[str]:
+    reference = measured_function(wildcards)
+    return [str(split_reference(reference)[0])] if reference else []
+
+
+def measured_parts(wildcards) -> list[str]:
+    """Return the records of all parts of a model's tensors, or stop before any job."""
+    measured_schemes(wildcards)
+    parts = range(1, settings(wildcards).sensitivity.parts + 1)
+    return [f"results/{wildcards.model}/sensitivity/{wildcards.family}/part_{part}.json" for part in parts]
+
+
+def configured_sensitivities() -> list[str]:
+    return [
+        f"results/{name}/sensitivity/{family}.svg"
+        for name, model in MODELS.items()
+        for family in model.sensitivity.families
+    ]
+
+
+def all_sensitivities(wildcards) -> list[str]:
+    """Return all heat maps that are configured, or stop with a message if there is none."""
+    if not configured_sensitivities():
+        raise WorkflowError(
+            "no model of the configuration has the key sensitivity, as sensitivity: {families: [kmeans]}. One that is not "
+            "configured is made by its name, as snakemake results/MODEL/sensitivity/kmeans.svg."
+        )
+    return configured_sensitivities()
 
 
 def configured_variants() -> list[str]:

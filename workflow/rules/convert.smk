@@ -37,7 +37,7 @@ rule check_conversion:
     params:
         original=lambda wildcards: str(settings(wildcards).original),
         conversion=lambda wildcards: settings(wildcards).conversion,
-        data=lambda wildcards: str(settings(wildcards).data or ""),
+        data=evaluation_data,
         frameworks=frameworks,
         code=CODE["check"],
     script:

@@ -7,8 +7,8 @@ rule data:
     log:
         "results/{model}/logs/data.log",
     params:
-        data=lambda wildcards: str(settings(wildcards).data or ""),
-        code=CODE["originals"],
+        data=evaluation_data,
+        code=CODE["data"],
     script:
         "../../scripts/data.py"
 
@@ -23,7 +23,7 @@ rule predict:
     log:
         "results/{model}/logs/predict_{variant}.log",
     params:
-        data=lambda wildcards: str(settings(wildcards).data or ""),
+        data=evaluation_data,
         code=CODE["predict"],
     script:
         "../../scripts/predict.py"
@@ -39,7 +39,7 @@ rule prove_raised:
     log:
         "results/{model}/logs/raise_{version}.log",
     params:
-        data=lambda wildcards: str(settings(wildcards).data or ""),
+        data=evaluation_data,
         code=CODE["raise"],
     script:
         "../../scripts/prove_raised.py"
@@ -55,11 +55,13 @@ rule evaluate:
         original="results/{model}/original.json",
         raised=proof_of_raising,
         conversion=conversion_check,
+        metrics=metric_files,
     output:
         "results/{model}/evaluation/{model}_{variant}.json",
     log:
         "results/{model}/logs/evaluate_{variant}.log",
     params:
+        metrics=lambda wildcards: settings(wildcards).metrics,
         code=CODE["evaluate"],
     script:
         "../../scripts/evaluate.py"

@@ -14,6 +14,7 @@ rule summarize:
         "results/{model}/logs/summarize.log",
     params:
         targets=lambda wildcards: settings(wildcards).targets,
+        system=deployment_target,
         code=CODE["report"],
     script:
         "../../scripts/summarize.py"
@@ -58,10 +59,30 @@ rule sheet:
     log:
         "results/{model}/logs/sheet.log",
     params:
-        data=lambda wildcards: str(settings(wildcards).data or ""),
+        data=evaluation_data,
         code=CODE["report"],
     script:
         "../../scripts/sheet.py"
+
+
+rule viewer:
+    """Gather what the page shows sample by sample: pictures to wipe between, changed labels, heat maps."""
+    input:
+        table=table_to_draw,
+        evaluations=evaluations,
+        outputs=all_outputs,
+        judgement="results/{model}/judgement.json",
+        model=lambda wildcards: float_path(wildcards.model),
+        data="results/{model}/data.json",
+    output:
+        "results/{model}/viewer.json",
+    log:
+        "results/{model}/logs/viewer.log",
+    params:
+        data=evaluation_data,
+        code=CODE["report"],
+    script:
+        "../../scripts/viewer.py"
 
 
 rule page:
@@ -73,6 +94,8 @@ rule page:
         judgements=expand("results/{model}/judgement.json", model=MODELS),
         plots=expand("results/{model}/fidelity.svg", model=WITH_VARIANTS),
         sheets=expand("results/{model}/sheet.png", model=WITH_VARIANTS),
+        viewers=expand("results/{model}/viewer.json", model=WITH_VARIANTS),
+        maps=configured_sensitivities(),
     output:
         "results/report/index.html",
     log:

@@ -5,16 +5,50 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from requant.coreml.audit import signal_to_noise
-from requant.evaluate.metrics import agreement, divergence, largest_error, psnr, ssim
+from requant.convert import FLOAT
+from requant.evaluate.intervals import Statistic, intervals, mcnemar, mean_of
+from requant.evaluate.metrics import (
+    are_distributions,
+    cosines,
+    divergences,
+    equal,
+    in_top,
+    largest_error,
+    powers,
+    psnr_of,
+    relative_error_of,
+    snr_of,
+    squared_errors,
+    ssim,
+)
 from requant.evaluate.outputs import ModelOutputs
+from requant.evaluate.user_metrics import measure
 
 Figures = dict[str, Any]
+Samples = dict[str, NDArray[Any]]
+
+TOP = 5
+# Figures by what they are made of: the numbers that an output has of each sample.
+STATISTICS: dict[str, Statistic] = {
+    "psnr_db": Statistic(("squared_error",), psnr_of),
+    "ssim": Statistic(("ssim",), mean_of),
+    "snr_db": Statistic(("signal", "noise"), snr_of),
+    "relative_error": Statistic(("signal", "noise"), relative_error_of),
+    "cosine": Statistic(("cosine",), mean_of),
+    "agreement": Statistic(("agrees",), mean_of, share=1),
+    "accuracy": Statistic(("correct",), mean_of, share=1),
+    "accuracy_drop": Statistic(("float_correct", "correct"), np.subtract, share=2),
+    "top5_accuracy": Statistic(("top5_correct",), mean_of, share=1),
+    "kl_divergence": Statistic(("kl_divergence",), mean_of),
+}
+ABSOLUTE = ("accuracy", "top5_accuracy")  # what is no comparison with the float model
 
 
 def delivered_size(path: Path) -> int:
@@ -46,6 +80,7 @@ def evaluate(
     reference: ModelOutputs | None = None,
     raised: Figures | None = None,
     conversion: Figures | None = None,
+    metrics: Mapping[str, str] | None = None,
 ) -> Figures:
     """Return all figures of a variant.
 
@@ -58,12 +93,17 @@ def evaluate(
         raised: the proof that a newer operator set leaves the float model's outputs unchanged, where the variant needs
             one (`requant.evaluate.raised`).
         conversion: the check of the float model against its source (`requant.evaluate.source`), where there is one.
+        metrics: the user's, as `file.py:function` by name.
 
     Returns:
-        Sizes in bytes, the audit's figures, the data's size, and for each output its figures (None for an infinite
-        ratio: no difference at all).
+        Sizes in bytes, the audit's figures, the data's size, for each output its figures (None for an infinite ratio:
+        no difference at all) and the values of the user's metrics.
+
+    Raises:
+        RequantError: if one of the user's metrics fails.
     """
     size = delivered_size(variant)
+    itself = audit["scheme"] == FLOAT
     return {
         "file": variant.name,
         "bytes": size,
@@ -74,7 +114,8 @@ def evaluate(
         "data": _data(outputs),
         "raised": raised,
         "conversion": conversion,
-        "outputs": compare(outputs, reference) if outputs and reference else {},
+        "outputs": judge_outputs(outputs, reference, itself=itself) if outputs and reference else {},
+        "metrics": measure(metrics or {}, outputs, reference, itself=itself) if outputs and reference else {},
         "tensors": audit["tensors"],
     }
 
@@ -88,42 +129,102 @@ def _data(outputs: ModelOutputs | None) -> Figures:
 
 def compare(outputs: ModelOutputs, reference: ModelOutputs) -> dict[str, Figures]:
     """Return for each output what kind it is and how it differs from the reference."""
-    figures: dict[str, Figures] = {}
+    return {name: figures for name, figures, _ in _compared(outputs, reference)}
+
+
+def judge_outputs(outputs: ModelOutputs, reference: ModelOutputs, *, itself: bool = False) -> dict[str, Figures]:
+    """Return what `compare` does, and for each figure how sure it is.
+
+    Args:
+        outputs: a variant's.
+        reference: the float model's.
+        itself: whether both are the float model's; of a comparison with itself nothing is unsure.
+
+    Returns:
+        For each output its figures; as FIGURE_low and FIGURE_high their 95 % confidence intervals, where there are
+        any; `accuracy_p`, the p value of McNemar's test against the float model; and per sample what two variants can
+        be compared by: text of one digit per sample (1: yes), or numbers with spaces between them.
+    """
+    judged = {}
+    for name, figures, samples in _compared(outputs, reference):
+        wanted = {key: STATISTICS[key] for key in figures if key in STATISTICS and (not itself or key in ABSOLUTE)}
+        for key, ends in intervals(samples, wanted).items():
+            figures |= {f"{key}_{end}": finite(value) for end, value in zip(("low", "high"), ends, strict=True)}
+        if "correct" in samples and not itself:
+            figures["accuracy_p"] = mcnemar(samples["float_correct"], samples["correct"])
+        judged[name] = figures | _records(samples)
+    return judged
+
+
+def _compared(outputs: ModelOutputs, reference: ModelOutputs) -> Iterator[tuple[str, Figures, Samples]]:
+    """Yield the name of each output, its figures, and the numbers of each sample that they are made of."""
     for name, pictures in outputs.pictures.items():
-        figures[name] = {"type": "picture", **_pictures(reference.pictures[name], pictures)}
+        yield name, *_pictures(reference.pictures[name], pictures)
     for name, arrays in outputs.arrays.items():
-        wanted = reference.arrays[name]
-        error = largest_error(wanted, arrays)
-        figures[name] = {"type": "array", "snr_db": finite(signal_to_noise(wanted, arrays)), "max_error": error}
+        yield name, *_arrays(reference.arrays[name], arrays)
     for name, labels in outputs.labels.items():
-        figures[name] = {"type": "label", **_labels(reference.labels[name], labels, outputs.targets)}
-    for name, probabilities in outputs.probabilities.items():
-        wanted = reference.probabilities[name]
-        figures[name] = {
-            "type": "probabilities",
-            "kl_divergence": divergence(wanted, probabilities),
-            "max_error": largest_error(wanted, probabilities),
-        }
-    return figures
+        yield name, *_labels(reference.labels[name], labels, outputs.targets)
+    for name in outputs.probabilities:
+        yield name, *_probabilities(name, outputs, reference)
 
 
-def _pictures(wanted: Any, found: Any) -> Figures:
-    each = [psnr(a, b) for a, b in zip(wanted, found, strict=True)]
-    similarity = [ssim(a, b) for a, b in zip(wanted, found, strict=True)]
-    return {
-        "psnr_db": finite(psnr(wanted, found)),
-        "worst_psnr_db": finite(min(each)),
-        "ssim": finite(float(np.mean(similarity))),
-        "max_error": largest_error(wanted, found),
-        "psnr_db_of_each": [finite(value) for value in each],
-    }
+def _pictures(wanted: NDArray[np.uint8], found: NDArray[np.uint8]) -> tuple[Figures, Samples]:
+    similarity = np.array([ssim(a, b) for a, b in zip(wanted, found, strict=True)])
+    samples = {"squared_error": squared_errors(wanted, found)}
+    if not np.isnan(similarity).any():  # pictures smaller than the window of 11 pixels have none
+        samples["ssim"] = similarity
+    each = [finite(value) for value in psnr_of(samples["squared_error"]).tolist()]
+    figures = {"worst_psnr_db": finite(float(psnr_of(samples["squared_error"].max()))), "psnr_db_of_each": each}
+    return _figures("picture", samples, figures | {"max_error": largest_error(wanted, found)}), samples
 
 
-def _labels(wanted: list[str], found: list[str], targets: list[str]) -> Figures:
-    figures: Figures = {"agreement": agreement(wanted, found)}
+def _arrays(wanted: NDArray[Any], found: NDArray[Any]) -> tuple[Figures, Samples]:
+    samples = {"signal": powers(wanted), "noise": squared_errors(wanted, found)}
+    if wanted[0].size > 1:  # a single number has no direction
+        samples["cosine"] = cosines(wanted, found)
+    return _figures("array", samples, {"max_error": largest_error(wanted, found)}), samples
+
+
+def _labels(wanted: list[str], found: list[str], targets: list[str]) -> tuple[Figures, Samples]:
+    samples: Samples = {"agrees": equal(wanted, found)}
     if targets:
-        figures |= {"accuracy": agreement(targets, found), "float_accuracy": agreement(targets, wanted)}
-    return figures
+        samples |= {"correct": equal(targets, found), "float_correct": equal(targets, wanted)}
+    return _figures(
+        "label", samples, {"float_accuracy": float(equal(targets, wanted).mean())} if targets else {}
+    ), samples
+
+
+def _probabilities(name: str, outputs: ModelOutputs, reference: ModelOutputs) -> tuple[Figures, Samples]:
+    wanted, found = reference.probabilities[name], outputs.probabilities[name]
+    samples: Samples = {}
+    if are_distributions(wanted):
+        samples["kl_divergence"] = divergences(wanted, found)
+    if outputs.targets and found.shape[1] == len(outputs.classes) > TOP:
+        samples["top5_correct"] = in_top(found, outputs.classes, outputs.targets, TOP)
+    return _figures("probabilities", samples, {"max_error": largest_error(wanted, found)}), samples
+
+
+def _figures(kind: str, samples: Samples, more: Figures) -> Figures:
+    """Return the figures that can be made of what is known of each sample, and some more."""
+    made = {key: finite(each.value(samples)) for key, each in STATISTICS.items() if set(each.of) <= set(samples)}
+    return {"type": kind, **made, **more}
+
+
+def _records(samples: Samples) -> Figures:
+    """Return per sample what two variants can be compared by, as text."""
+    records: Figures = {key: _digits(samples[key]) for key in ("correct", "agrees", "top5_correct") if key in samples}
+    if "noise" in samples:
+        records["snr_db_of_each"] = _numbers(snr_of(samples["signal"], samples["noise"]))
+    more = ("ssim", "cosine", "kl_divergence")
+    return records | {f"{key}_of_each": _numbers(samples[key]) for key in more if key in samples}
+
+
+def _digits(values: NDArray[np.bool_]) -> str:
+    return "".join("1" if value else "0" for value in values)
+
+
+def _numbers(values: NDArray[np.float64]) -> str:
+    return " ".join(f"{value:.6g}" for value in values.tolist())
 
 
 def finite(value: float) -> float | None:

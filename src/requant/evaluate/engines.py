@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from requant.coreml.audit import signal_to_noise
-from requant.evaluate.data import EvaluationData, load_data
+from requant.evaluate.data import Data, load_data
 from requant.evaluate.metrics import agreement, largest_error, psnr
 from requant.evaluate.outputs import ModelOutputs, run_all
 from requant.runtime import Runner, load
@@ -51,7 +51,7 @@ def engines(path: Path, function: str = "") -> dict[str, Callable[[], Runner]]:
     return found
 
 
-def compare_engines(path: Path, data: Path | None, function: str = "") -> list[Difference]:
+def compare_engines(path: Path, data: Data, function: str = "") -> list[Difference]:
     """Run a model on the same samples in all ways that this machine has, and compare each with ONNX Runtime in float32.
 
     Args:
@@ -64,7 +64,7 @@ def compare_engines(path: Path, data: Path | None, function: str = "") -> list[D
     """
     runners = engines(path, function)
     reference = runners.pop(REFERENCE)()
-    samples: EvaluationData = load_data(data, reference.inputs)
+    samples = load_data(data, reference.inputs)
     wanted = run_all(reference, samples)
     rows = []
     for engine, make in runners.items():

@@ -54,7 +54,7 @@ def run_all(runner: Runner, data: EvaluationData) -> ModelOutputs:
     collected: dict[str, list[Any]] = {feature.name: [] for feature in runner.outputs}
     for index, name in enumerate(data.names):
         if index % PROGRESS_EVERY == 0:
-            logging.info("sample %d of %d", index + 1, len(data.names))
+            logging.info("sample %s", data.place_of(index))
         try:
             outputs = runner.predict(data.inputs(index), runner.make_state())
         except RequantError as error:
@@ -71,7 +71,7 @@ def run_all(runner: Runner, data: EvaluationData) -> ModelOutputs:
 def _add(result: ModelOutputs, name: str, values: list[Any]) -> None:
     first = values[0]
     if isinstance(first, Image.Image):
-        result.pictures[name] = np.stack([np.asarray(value) for value in values])
+        result.pictures[name] = _stacked(name, values)
     elif isinstance(first, dict):
         keys = list(dict.fromkeys(key for value in values for key in value))  # not every sample has to have them all
         result.classes[:] = [str(key) for key in keys]
@@ -79,10 +79,21 @@ def _add(result: ModelOutputs, name: str, values: list[Any]) -> None:
     elif isinstance(first, str | int) and not isinstance(first, bool):
         result.labels[name] = [str(value) for value in values]
     else:
-        stacked = np.stack([np.asarray(value) for value in values])
+        stacked = _stacked(name, values)
         if not np.isfinite(stacked).all():
             raise RequantError(f"the output {name!r} has numbers that are not finite.")
         result.arrays[name] = stacked
+
+
+def _stacked(name: str, values: list[Any]) -> NDArray[Any]:
+    arrays = [np.asarray(value) for value in values]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise RequantError(
+            f"the output {name!r} has another shape for other samples ({shapes[0]}, {shapes[-1]}), but the outputs of "
+            "all samples are kept as one array. Give samples of one size."
+        )
+    return np.stack(arrays)
 
 
 _GROUPS = ("pictures", "arrays", "probabilities", "labels")

@@ -13,7 +13,7 @@ from requant.coreml.raising import raise_program
 from requant.coreml.systems import system_of
 from requant.errors import RequantError
 from requant.evaluate.comparison import Figures, compare
-from requant.evaluate.data import load_data
+from requant.evaluate.data import Data, load_data
 from requant.evaluate.outputs import ModelOutputs, run_all
 from requant.runtime import open_model
 
@@ -21,13 +21,13 @@ LEAST_SNR_DB = 100.0  # float32 has 24 bits, 144 dB; sums in another order lose 
 LARGEST_ERROR = 1e-5  # of a probability
 
 
-def compare_raised(float_model: Path, spec_version: int, data: Path | None) -> dict[str, Any]:
+def compare_raised(float_model: Path, spec_version: int, data: Data) -> dict[str, Any]:
     """Raise a float model, run both on evaluation data, and return what was done and how the outputs differ.
 
     Args:
         float_model: an ML Program.
         spec_version: to raise it to.
-        data: pictures or arrays; None for inputs that are made up.
+        data: evaluation data; None for inputs that are made up.
 
     Returns:
         The specification version, its iOS and that of the model as it was, the number of samples and whether they are

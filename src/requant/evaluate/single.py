@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from requant.errors import RequantError
-from requant.evaluate.data import UNREADABLE_ARRAYS, fitted, read_picture
+from requant.evaluate.data.arrays import UNREADABLE_ARRAYS
+from requant.evaluate.data.pictures import fitted, read_picture
 from requant.records import write_whole
 
 if TYPE_CHECKING:

@@ -19,20 +19,20 @@ from requant.coreml.description import Feature
 from requant.coreml.model import load
 from requant.errors import RequantError
 from requant.evaluate.comparison import Figures, compare, finite
-from requant.evaluate.data import load_data
+from requant.evaluate.data import Data, load_data
 from requant.evaluate.outputs import ModelOutputs, run_all
 from requant.runtime import open_model
 from requant.runtime.features import Inputs, Outputs, picture_to_tensor, tensor_to_picture
 
 
-def check_conversion(original: Path, float_model: Path, settings: ConversionSettings, data: Path | None) -> Figures:
+def check_conversion(original: Path, float_model: Path, settings: ConversionSettings, data: Data) -> Figures:
     """Run the source and its float model on evaluation data, and return how the outputs differ.
 
     Args:
         original: the source, in any format but Core ML's own.
         float_model: what the conversion made of it.
         settings: those of the conversion.
-        data: pictures or arrays; None for inputs that are made up.
+        data: evaluation data; None for inputs that are made up.
 
     Returns:
         The framework with its version, the number of samples and whether they are made up, the figures of each output,

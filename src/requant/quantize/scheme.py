@@ -72,6 +72,8 @@ _QUANTIZATION = rf"(?P<mode>{_MODES})_(?P<bits>16|[1-8]){_QUALIFIERS}"
 _GRAMMAR = re.compile(rf"(?:{_PRUNING}(?=_|$)_?)?(?:{_QUANTIZATION})?")
 _UNNAMED = re.sub(r"\?P<\w+>", "?:", rf"(?:{_PRUNING}_)?{_QUANTIZATION}|{_PRUNING}")
 PATTERN = f"(?:{_UNNAMED})"  # for wildcards: without named groups
+# The name of a family: a scheme without its bits.
+FAMILY_PATTERN = re.sub(r"\?P<\w+>", "?:", rf"(?:{_PRUNING}_)?(?:{_MODES}){_QUALIFIERS}")
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,20 @@ class Scheme:
             lut8=bool(parts["lut8"]),
             zeros=bool(parts["zeros"]),
         )
+
+    @classmethod
+    def of_family(cls, family: str, bits: int) -> Scheme:
+        """Return the scheme of a family, as `kmeans_group16`, in some bits.
+
+        Raises:
+            RequantError: if there is no such family, or none in these bits.
+        """
+        if not re.fullmatch(FAMILY_PATTERN, family):
+            raise RequantError(
+                f"{family!r} is not a family of schemes. A family is the name of a scheme without its bits, as kmeans "
+                "or linear_block32; docs/modes.md has them all."
+            )
+        return cls.parse(re.sub(rf"(?:(?<=_)|^)(?:{_MODES})(?=_|$)", rf"\g<0>_{bits}", family, count=1))
 
     def __str__(self) -> str:
         """Return the name."""

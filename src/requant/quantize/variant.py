@@ -42,6 +42,7 @@ def quantize_with_choices(
     selection: Selection = EVERY_TENSOR,
     *,
     in_place: bool = False,
+    require_change: bool = True,
 ) -> tuple[Model, dict[str, Choice]]:
     """Return a float model with its weights stored as a scheme says, and what was asked for each tensor.
 
@@ -53,6 +54,7 @@ def quantize_with_choices(
         custom_lut: `file.py:function` for the mode `custom_lut`.
         selection: which tensors take the scheme.
         in_place: whether the model given may be changed, which spares the memory of a copy.
+        require_change: whether it is an error that no tensor takes the scheme.
 
     Raises:
         RequantError: if the model has no weights to quantize or is quantized already, its kind can't store the scheme,
@@ -77,7 +79,8 @@ def quantize_with_choices(
             choices |= quantize_network(part, scheme, selection, functions, prefix)
         else:
             choices |= _quantize_program(part, scheme, selection, functions, version, prefix)
-    _require_a_change(choices, scheme, model)
+    if require_change:
+        _require_a_change(choices, scheme, model)
     if any(choice.scheme for choice in choices.values()):
         raise_version(variant.spec, version)
     if model.kind is Kind.ML_PROGRAM:

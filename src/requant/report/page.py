@@ -19,10 +19,11 @@ from PIL import Image
 
 from requant import __version__
 from requant.convert import FLOAT
-from requant.evaluate.judgement import amount
+from requant.evaluate.judgement import METRIC, amount
 from requant.quantize.scheme import DESCRIPTIONS
 from requant.records import read_record, write_whole
-from requant.report.summary import ABSOLUTE, FIDELITY, Summary, fidelity_of, read_summary
+from requant.report.chart import chart_spec, script
+from requant.report.summary import ABSOLUTE, FIDELITY, Summary, fidelity_of, metrics_of, read_summary, spread_of
 
 JPEG_QUALITY = 88
 SHA256_SHOWN = 12
@@ -36,8 +37,13 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("psnr_db", "PSNR dB", "{:.1f}"),
     ("ssim", "SSIM", "{:.3f}"),
     ("accuracy", "accuracy", "{:.1%}"),
+    ("accuracy_p", "p", "{:.2g}"),
+    ("top5_accuracy", "top-5 accuracy", "{:.1%}"),
     ("agreement", "agreement", "{:.1%}"),
+    ("kl_divergence", "divergence", "{:.2g}"),
     ("snr_db", "SNR dB", "{:.1f}"),
+    ("cosine", "cosine", "{:.4f}"),
+    ("relative_error", "relative error", "{:.2g}"),
     ("max_error", "max error", "{:.3g}"),
 )
 
@@ -55,6 +61,8 @@ class ModelSection:
         data: what the evaluation data is, in words; empty for a model that was not run.
         plot: the SVG of size against fidelity; None for a model without variants.
         sheet: the picture of all outputs side by side; None likewise.
+        viewer: the record of what is shown sample by sample; None likewise.
+        maps: heat maps of what each tensor does to the outputs, one per family of schemes that is configured.
     """
 
     summary: Summary
@@ -65,11 +73,13 @@ class ModelSection:
     data: str = ""
     plot: Path | None = None
     sheet: Path | None = None
+    viewer: Path | None = None
+    maps: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
 class SectionFiles:
-    """The files that a section of the page is made from, as the workflow has them; some models lack the last three."""
+    """The files that a section of the page is made from, as the workflow has them; some models lack the last four."""
 
     original: Path
     table: Path
@@ -77,6 +87,8 @@ class SectionFiles:
     data: Path | None = None
     plot: Path | None = None
     sheet: Path | None = None
+    viewer: Path | None = None
+    maps: Sequence[Path] = ()
 
 
 def write_page(models: Sequence[SectionFiles], output: Path) -> None:
@@ -96,6 +108,8 @@ def _read_section(files: SectionFiles, output: Path) -> ModelSection:
         read_record(files.data)["description"] if files.data else "",
         files.plot,
         files.sheet,
+        files.viewer,
+        files.maps,
     )
 
 
@@ -108,10 +122,16 @@ def render_page(sections: Sequence[ModelSection], version: str) -> str:
     template = environment.from_string((here / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
         style=(here / "page.css").read_text(encoding="utf-8"),
+        scripts=_scripts() if any(section.plot for section in sections) else [],
         models=[_section(section) for section in sections],
         modes=DESCRIPTIONS,
         version=version,
     )
+
+
+def _scripts() -> list[str]:
+    """Return what has charts and pictures answer: Vega, and the page's own."""
+    return [script(), (files("requant.report") / "page.js").read_text(encoding="utf-8")]
 
 
 def _section(section: ModelSection) -> dict[str, Any]:
@@ -134,7 +154,28 @@ def _section(section: ModelSection) -> dict[str, Any]:
         "table": _table(summary, section.folder) if len(summary.variants) else None,
         "plot": _plot(section.plot, summary) if section.plot else None,
         "sheet": _sheet(section.sheet, section) if section.sheet else None,
+        "chart": chart_spec(summary) if section.plot else None,
+        "viewer": read_record(section.viewer) if section.viewer else None,
+        "maps": [_map(path, summary.model) for path in section.maps],
+        "chosen": summary.recommendation.scheme or "",
+        "command": _command(summary, section.folder),
     }
+
+
+def _map(path: Path, model: str) -> dict[str, str]:
+    return {
+        "src": _data_uri(path.read_bytes(), "image/svg+xml"),
+        "family": path.stem,
+        "alt": f"What each weight tensor of {model} does to the outputs when it alone is quantized by {path.stem}; the "
+        f"figures are in sensitivity/{path.stem}.tsv.",
+    }
+
+
+def _command(summary: Summary, folder: str) -> str:
+    """Return the command that makes the file to ship, and nothing else."""
+    row = summary.table[summary.table["recommended"]].iloc[0]
+    place = FLOAT if row["scheme"] == FLOAT else "variants"
+    return f"snakemake results/{folder.rpartition('/')[2]}/{place}/{row['file']}"
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
@@ -168,6 +209,7 @@ def _plot(path: Path, summary: Summary) -> dict[str, Any]:
     return {
         "src": _data_uri(path.read_bytes(), "image/svg+xml"),
         "alt": f"Size of every variant of {summary.model} against {title}. {summary.recommendation.reason}",
+        "intervals": bool(summary.variants[f"{column}_low"].notna().any()),
         "some_equal": bool(np.isinf(summary.variants[column]).any()),
     }
 
@@ -181,7 +223,8 @@ def _sheet(path: Path, section: ModelSection) -> dict[str, Any]:
 
 
 def _table(summary: Summary, folder: str) -> dict[str, Any]:
-    columns = [entry for entry in _COLUMNS if summary.table[entry[0]].notna().any()]
+    own = [(name, name.removeprefix(METRIC), "{:.4g}") for name in metrics_of(summary.table)]
+    columns = [entry for entry in (*_COLUMNS, *own) if summary.table[entry[0]].notna().any()]
     firsts = set(summary.table.drop_duplicates("mode")["scheme"])
     return {
         "headings": [heading for _, heading, _ in columns],
@@ -194,7 +237,10 @@ def _row(row: pd.Series, columns: Sequence[tuple[str, str, str]], firsts: set[st
     return {
         "scheme": row["scheme"],
         "href": f"{folder}/{place}/{row['file']}",
-        "cells": [_number(row[name], form) for name, _, form in columns],
+        "cells": [
+            {"value": _number(row[name], name, form), "spread": _spread(row, name, form), "key": _key(row[name])}
+            for name, _, form in columns
+        ],
         "systems": f"{row['ios']} / {row['macos']}",
         "raised_from": row["raised_from_ios"],
         "meets": bool(row["meets_targets"]),
@@ -204,14 +250,30 @@ def _row(row: pd.Series, columns: Sequence[tuple[str, str, str]], firsts: set[st
     }
 
 
+def _key(value: float) -> str:
+    """Return what a cell is sorted by: the number, in words that JavaScript reads; nothing where there is none."""
+    return "" if math.isnan(value) else str(float(value)).replace("inf", "Infinity")
+
+
 def _figure(row: pd.Series, column: str) -> str:
-    return _number(row[column], next(form for name, _, form in _COLUMNS if name == column))
+    form = next(form for name, _, form in _COLUMNS if name == column)
+    return f"{_number(row[column], column, form)} {_spread(row, column, form)}".strip()
 
 
-def _number(value: float, form: str) -> str:
+def _spread(row: pd.Series, column: str, form: str) -> str:
+    """Return how far the confidence interval reaches from a figure, as `±0.9`; empty if there is none."""
+    spread = spread_of(row, column)
+    if math.isnan(spread) or math.isinf(row[column]):
+        return ""
+    return f"±{form.format(spread).removesuffix('%')}"
+
+
+def _number(value: float, column: str, form: str) -> str:
     if math.isnan(value):
         return "–"
-    return "equal" if math.isinf(value) else form.format(value)
+    if math.isinf(value):
+        return "equal" if column.endswith("_db") else "infinite"
+    return form.format(value)
 
 
 def _as_jpeg(path: Path) -> bytes:

@@ -10,6 +10,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from requant.convert import FLOAT
@@ -61,6 +62,7 @@ def _draw_families(axes: Axes, summary: Summary, column: str) -> float:
         look: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": style}
         if str(family).startswith(f"{PRUNE}_"):
             look["markerfacecolor"] = "white"  # pruned, then quantized
+        _draw_intervals(axes, ordered, column, ceiling, colour)
         axes.plot(ordered["size_mb"], heights, label=family, linewidth=1.4, markersize=5, **look)
         if family in ("linear", "kmeans"):
             offset = -13 if mode == "linear" else 7
@@ -70,6 +72,13 @@ def _draw_families(axes: Axes, summary: Summary, column: str) -> float:
                     color=colour,
                 )  # fmt: skip
     return ceiling
+
+
+def _draw_intervals(axes: Axes, rows: pd.DataFrame, column: str, ceiling: float, colour: str) -> None:
+    """Draw the 95 % confidence intervals as faint lines up and down from the points."""
+    known = rows[rows[f"{column}_low"].notna() & np.isfinite(rows[column])]
+    ends = [known[f"{column}_{end}"].clip(upper=ceiling) for end in ("low", "high")]
+    axes.vlines(known["size_mb"], *ends, color=colour, linewidth=2.5, alpha=0.22, zorder=1)
 
 
 def _draw_limit(axes: Axes, summary: Summary, column: str) -> None:

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from requant.coreml.description import inputs_of
 from requant.coreml.model import load
-from requant.evaluate.data import EvaluationData, load_data
+from requant.evaluate.data import Data, EvaluationData, load_data
 from requant.evaluate.outputs import ModelOutputs, load_outputs
 from requant.quantize.scheme import Scheme
 from requant.records import read_record
@@ -187,7 +187,7 @@ def _class_map(model: str, reference: ModelOutputs, variants: Sequence[VariantOu
     what = "right labels" if reference.targets else "labels equal to the float model's"
     axes.set_title(f"{model}: {what} per class (%)")
     figure.colorbar(image, ax=axes, format=mpl.ticker.PercentFormatter(1.0))
-    return _rendered(figure)
+    return rendered(figure)
 
 
 def _natural(label: str) -> tuple[int, str]:
@@ -216,10 +216,11 @@ def _error_spread(model: str, reference: ModelOutputs, variants: Sequence[Varian
     axes.set_xscale("symlog", linthresh=max(float(np.abs(wanted).max()) * 1e-6, 1e-12))
     axes.set_xlabel("absolute error (5th, 25th, 50th, 75th and 95th percentile)")
     axes.set_title(f"{model}: errors of the output {output} against the float model")
-    return _rendered(figure)
+    return rendered(figure)
 
 
-def _rendered(figure: Any) -> Image.Image:
+def rendered(figure: Any) -> Image.Image:
+    """Return a figure as a picture, and close it."""
     figure.set_dpi(120)
     figure.canvas.draw()
     picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
@@ -230,7 +231,7 @@ def _rendered(figure: Any) -> Image.Image:
 def make_sheet(
     name: str,
     float_model: Path,
-    data: Path | None,
+    data: Data,
     evaluations: Sequence[Path],
     outputs: Sequence[Path],
     judgement: Path,

@@ -11,9 +11,11 @@ from typing import Any
 import pandas as pd
 
 from requant.convert import FLOAT
+from requant.coreml.systems import System
 from requant.errors import RequantError
 from requant.evaluate.judgement import (
-    TARGETS,
+    DETAILS,
+    METRIC,
     Recommendation,
     conversion_in_words,
     effective_targets,
@@ -21,9 +23,19 @@ from requant.evaluate.judgement import (
     missed,
     recommend,
     recommend_float,
+    target_of,
 )
 from requant.quantize.scheme import Scheme
 from requant.records import read_record, write_record
+
+ENDS = {"low": "lower", "high": "upper"}
+
+
+def _with_interval(column: str, meaning: str) -> dict[str, str]:
+    """Return a column and those of its confidence interval, with what they hold."""
+    ends = {f"{column}_{end}": f"{word} end of its 95 % confidence interval" for end, word in ENDS.items()}
+    return {column: meaning, **ends}
+
 
 # The columns of summary.tsv and what they hold; documented for users in docs/results.md.
 COLUMNS: dict[str, str] = {
@@ -47,15 +59,21 @@ COLUMNS: dict[str, str] = {
     "source_db": "converted float model: lowest SNR (pictures: PSNR) of an output against its source, dB; inf: equal",
     "source_max_error": "converted float model: largest absolute difference to its source's output",
     "source_agreement": "converted float model, classifiers: share of samples with the same label as its source gives",
-    "psnr_db": "pictures: PSNR against the float model's over all pictures, in dB; inf: equal",
+    **_with_interval("psnr_db", "pictures: PSNR against the float model's over all pictures, in dB; inf: equal"),
     "worst_psnr_db": "pictures: the lowest PSNR of a picture, in dB",
-    "ssim": "pictures: mean structural similarity, 1: equal",
-    "snr_db": "arrays: signal-to-noise ratio against the float model's, in dB; inf: equal",
+    **_with_interval("ssim", "pictures: mean structural similarity, 1: equal"),
+    **_with_interval("snr_db", "arrays: signal-to-noise ratio against the float model's, in dB; inf: equal"),
+    **_with_interval("cosine", "arrays: mean cosine similarity to the float model's, 1: same direction"),
+    **_with_interval("relative_error", "arrays: root mean square of the difference over that of the float model's"),
     "max_error": "largest absolute difference to the float model's output",
-    "agreement": "classifiers: share of samples with the same label as the float model gives",
-    "accuracy": "classifiers with labelled data: share of samples with the right label",
-    "accuracy_drop": "classifiers with labelled data: the float model's accuracy minus this",
-    "kl_divergence": "classifiers: mean Kullback-Leibler divergence from the float model's probabilities, in nats",
+    **_with_interval("agreement", "classifiers: share of samples with the same label as the float model gives"),
+    **_with_interval("accuracy", "classifiers with labelled data: share of samples with the right label"),
+    **_with_interval("accuracy_drop", "classifiers with labelled data: the float model's accuracy minus this"),
+    "accuracy_p": "p value of McNemar's exact test against the float model; above 0.05: the drop may be chance",
+    **_with_interval(
+        "top5_accuracy", "more than 5 classes, labelled data: share with the right one of the 5 likeliest"
+    ),
+    **_with_interval("kl_divergence", "classifiers: mean Kullback-Leibler divergence from the float model, in nats"),
     "meets_targets": "whether it meets all targets",
     "recommended": "whether it is the one to ship",
 }
@@ -80,6 +98,7 @@ class Summary:
         targets: limits by name.
         recommendation: which one to ship.
         conversion: what the check of the float model against its source found, in words; empty for a Core ML original.
+        system: the deployment target, for people; empty if none is set.
     """
 
     model: str
@@ -88,6 +107,7 @@ class Summary:
     targets: dict[str, float]
     recommendation: Recommendation
     conversion: str = ""
+    system: str = ""
 
     @property
     def variants(self) -> pd.DataFrame:
@@ -95,13 +115,16 @@ class Summary:
         return self.table[self.table["scheme"] != FLOAT]
 
 
-def summarize(model: str, evaluations: Sequence[Mapping[str, Any]], targets: Mapping[str, float]) -> Summary:
+def summarize(
+    model: str, evaluations: Sequence[Mapping[str, Any]], targets: Mapping[str, float], system: System | None = None
+) -> Summary:
     """Return the table of a model.
 
     Args:
         model: its name.
         evaluations: of the float model and of each variant, if there are any (`requant.evaluate.comparison.evaluate`).
         targets: limits by the keys of `requant.evaluate.judgement.TARGETS`; empty for the default.
+        system: the deployment target: the oldest system that variants have to run on; None if none is set.
 
     Raises:
         RequantError: if a target can't be judged on this model.
@@ -111,19 +134,40 @@ def summarize(model: str, evaluations: Sequence[Mapping[str, Any]], targets: Map
     rows = [_row(model, evaluation, math.nan if bits is None else round(bits)) for evaluation in evaluations]
     judged_by = effective_targets(targets, rows[0], model) if variants or targets else {}
     for row in rows:
-        row["meets_targets"] = not missed(row, judged_by)
-    recommendation = recommend(rows[1:], judged_by) if variants else recommend_float(float_model)
+        row["meets_targets"] = not missed(row, judged_by, system)
+    recommendation = recommend(rows[1:], judged_by, system) if variants else recommend_float(float_model)
     for row in rows:
         row["recommended"] = row["scheme"] == (recommendation.scheme or FLOAT)
     check = float_model["conversion"]
     return Summary(
         model,
         float_model["type"],
-        pd.DataFrame(rows)[[*COLUMNS]],
+        pd.DataFrame(rows)[columns_of(rows[0])],
         judged_by,
         recommendation,
         conversion_in_words(check) if check else "",
+        str(system or ""),
     )
+
+
+def columns_of(row: Mapping[str, Any]) -> list[str]:
+    """Return the columns of a table: those that every model has, and before the last two the user's metrics."""
+    *columns, meets, recommended = COLUMNS
+    return [*columns, *(key for key in row if key.startswith(METRIC)), meets, recommended]
+
+
+def metrics_of(table: pd.DataFrame) -> list[str]:
+    """Return the columns of the user's metrics, without those of their confidence intervals."""
+    return [name for name in table if name.startswith(METRIC) and not name.endswith(tuple(f"_{end}" for end in ENDS))]
+
+
+def spread_of(row: Mapping[str, Any], column: str) -> float:
+    """Return how far the confidence interval of a figure reaches from it, at its further end; NaN if there is none.
+
+    An infinite end says nothing that could be written with a plus and a minus; the other one counts then.
+    """
+    reach = [abs(row[column] - row.get(f"{column}_{end}", math.nan)) for end in ENDS]
+    return max((each for each in reach if math.isfinite(each)), default=math.nan)
 
 
 def _row(model: str, evaluation: Mapping[str, Any], float_bits: float) -> dict[str, Any]:
@@ -145,6 +189,7 @@ def _row(model: str, evaluation: Mapping[str, Any], float_bits: float) -> dict[s
         "bits_per_weight": bits_per_weight,
         "ios": evaluation["ios"],
         "macos": evaluation["macos"],
+        "spec_version": evaluation["spec_version"],
         "raised_from_ios": _raised_from(evaluation),
         "untouched": evaluation["untouched"],
         "weight_snr_db": equal if weight_snr is None else weight_snr,
@@ -180,8 +225,11 @@ def write_summary(summary: Summary, table: Path, judgement: Path) -> None:
         "model": summary.model,
         "type": summary.type,
         "targets": summary.targets,
+        "system": summary.system,
+        "variants": len(summary.variants),
         "recommended": summary.recommendation.scheme,
         "reason": summary.recommendation.reason,
+        **summary.recommendation.details,
         "conversion": summary.conversion,
     }
     write_record(judgement, record)
@@ -195,7 +243,7 @@ def read_summary(table: Path, judgement: Path) -> Summary:
     """
     record = read_record(judgement)
     rows = pd.read_csv(table, sep="\t", dtype={"ios": str, "macos": str, "raised_from_ios": str})
-    if {"type", "conversion"} - set(record) or set(COLUMNS) - set(rows):
+    if {"type", "conversion", "system"} - set(record) or set(COLUMNS) - set(rows):
         raise RequantError(f"{table} was written by another version of requant. Make it anew: snakemake --cores all")
     rows["raised_from_ios"] = rows["raised_from_ios"].fillna("")
     return Summary(
@@ -203,8 +251,9 @@ def read_summary(table: Path, judgement: Path) -> Summary:
         record["type"],
         rows,
         record["targets"],
-        Recommendation(record["recommended"], record["reason"]),
+        Recommendation(record["recommended"], record["reason"], {key: record[key] for key in DETAILS if key in record}),
         record["conversion"],
+        record["system"],
     )
 
 
@@ -216,7 +265,7 @@ def fidelity_of(table: pd.DataFrame) -> tuple[str, str]:
 def limit_of(column: str, summary: Summary) -> float | None:
     """Return the limit that the targets set for a column, if they do; a drop in accuracy counts for the accuracy."""
     for key, limit in summary.targets.items():
-        if TARGETS[key].figure == column:
+        if target_of(key).figure == column:
             return limit
         if key == "max_accuracy_drop" and column == "accuracy":
             return float(summary.table.loc[summary.table["scheme"] == FLOAT, "accuracy"].iloc[0]) - limit

@@ -9,7 +9,7 @@ import pandas as pd
 
 from requant.convert import FLOAT
 from requant.errors import RequantError
-from requant.report.summary import ABSOLUTE, Summary, fidelity_of, read_summary
+from requant.report.summary import ABSOLUTE, Summary, fidelity_of, read_summary, spread_of
 
 SHIP = " <- ship this"
 _SHOWN = {"psnr_db": "PSNR dB", "accuracy": "accuracy", "agreement": "agreement", "snr_db": "SNR dB"}
@@ -43,13 +43,15 @@ def short_table(summary: Summary) -> str:
     rows = pd.concat([summary.table[summary.table["scheme"] == FLOAT], order.drop_duplicates("bits")])
     width = max(20, 2 + int(rows["scheme"].str.len().max()))
     shown = column if rows[column].notna().any() else None
+    figures = [_figure(row, column) if shown else "" for _, row in rows.iterrows()]
+    wide = max(12, 2 + max(map(len, figures))) if shown else 0
     lines = [
         f"{summary.model}: {_title(summary)}",
         *([f"  {summary.conversion}"] if summary.conversion else []),
-        f"  {'variant':<{width}}{'MB':>8}{'smaller':>10}{f'{_SHOWN[shown]:>12}' if shown else ''}  runs on",
+        f"  {'variant':<{width}}{'MB':>8}{'smaller':>10}{_SHOWN[column] if shown else '':>{wide}}  runs on",
         *(
-            _line(row, width, shown) + (SHIP if row["recommended"] and len(variants) else "")
-            for _, row in rows.iterrows()
+            _line(row, width, f"{figure:>{wide}}") + (SHIP if row["recommended"] and len(variants) else "")
+            for figure, (_, row) in zip(figures, rows.iterrows(), strict=True)
         ),
     ]
     return "\n".join([*lines, f"  {summary.recommendation.reason}", ""])
@@ -62,13 +64,15 @@ def _title(summary: Summary) -> str:
     return f"the best variant at each bit width{made_up}"
 
 
-def _line(row: pd.Series, width: int, column: str | None) -> str:
-    figure = f"{_figure(row[column], column):>12}" if column else ""
+def _line(row: pd.Series, width: int, figure: str) -> str:
     systems = f"iOS {row['ios']}, macOS {row['macos']}"
     return f"  {row['scheme']:<{width}}{row['size_mb']:>8.2f}{row['ratio']:>9.1f}x{figure}  {systems}"
 
 
-def _figure(value: float, column: str) -> str:
+def _figure(row: pd.Series, column: str) -> str:
+    """Return a figure for people, with its confidence interval if there is one, as `98.9 % ±0.9`."""
+    value, spread = row[column], spread_of(row, column)
     if math.isinf(value):
         return "equal"
-    return f"{100 * value:.1f} %" if column in ("accuracy", "agreement") else f"{value:.1f}"
+    scale, unit = (100, " %") if column in ("accuracy", "agreement") else (1, "")
+    return f"{scale * value:.1f}{unit}" + ("" if math.isnan(spread) else f" ±{scale * spread:.1f}")

@@ -1,0 +1,15 @@
+from pathlib import Path
+
+from requant.job import reported
+
+with reported(snakemake.log[0]):
+    from requant.report.viewer import make_viewer
+
+    make_viewer(
+        Path(snakemake.input.model),
+        snakemake.params.data,
+        [Path(path) for path in snakemake.input.evaluations],
+        [Path(path) for path in snakemake.input.outputs],
+        Path(snakemake.input.judgement),
+        Path(snakemake.output[0]),
+    )
