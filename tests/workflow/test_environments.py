@@ -24,7 +24,7 @@ def test_an_environment_has_the_locked_versions_and_its_framework(extra):
     path = REPOSITORY / "workflow/envs" / f"{FRAMEWORKS[extra].environment}.yaml"
     (wanted,) = (entry["pip"] for entry in yaml.safe_load(path.read_text())["dependencies"] if isinstance(entry, dict))
     locked = pins("requirements/run.lock")
-    frameworks = pins("requirements/sources.txt")
+    frameworks = pins("requirements/sources-torch.txt") | pins("requirements/sources-tensorflow.txt")
     names = [entry.partition("==")[0] for entry in wanted]
     assert extra in names
     for entry in wanted:

@@ -48,11 +48,16 @@ def chart_spec(summary: Summary) -> dict[str, Any]:
     column, title = fidelity_of(summary.table)
     points = _points(summary, column)
     ratio = column in RATIOS
-    y = altair.Y(
-        "fidelity:Q", title=title, scale=altair.Scale(zero=False), axis=altair.Axis(format="%" if ratio else "")
-    )
+    look: dict[str, Any] = {
+        "title": title,
+        "scale": altair.Scale(zero=False, padding=12),
+        "axis": altair.Axis(format="%" if ratio else ""),
+    }
+    y = altair.Y("fidelity:Q", **look)
     x = altair.X("size_mb:Q", title="size of the delivered model (MB)", scale=altair.Scale(zero=True, nice=True))
     layers = [_front(points, x, y), _marks(points, x, y, title)]
+    if points["low"].notna().any():
+        layers.insert(0, _intervals(points, x, altair.Y("low:Q", **look)))
     limit = limit_of(column, summary)
     if limit is not None:
         layers.insert(0, _rule(limit, y))
@@ -67,12 +72,14 @@ def _points(summary: Summary, column: str) -> pd.DataFrame:
     ceiling = float(finite.max()) * 1.08 if finite.notna().any() else 1.0
     floor = -math.inf if column in RATIOS else WORST_SHOWN_DB
     rows["fidelity"] = rows[column].replace(math.inf, ceiling).clip(lower=floor)
+    for end in ("low", "high"):
+        rows[end] = rows[f"{column}_{end}"].clip(lower=floor, upper=ceiling).where(rows[column] < math.inf)
     form = "{:.1%}" if column in RATIOS else "{:.1f}"
     rows["figure"] = ["equal" if math.isinf(value) else form.format(value) for value in rows[column]]
     rows["target"] = rows["meets_targets"].map({True: "met", False: "missed"})
     rows["ships"] = rows["recommended"].map({True: "recommended", False: ""})
     columns = ["scheme", "mode", "family", "bits", "size_mb", "zip_mb", "fidelity", "figure", "ios", "target", "ships"]
-    return rows[columns]
+    return rows[[*columns, "low", "high"]]
 
 
 def _marks(points: pd.DataFrame, x: Any, y: Any, title: str) -> Any:
@@ -109,6 +116,12 @@ def _marks(points: pd.DataFrame, x: Any, y: Any, title: str) -> Any:
         )
         .add_params(picked, altair.selection_interval(name="zoom", bind="scales"))
     )
+
+
+def _intervals(points: pd.DataFrame, x: Any, low: Any) -> Any:
+    """Draw the 95 % confidence intervals as faint lines up and down from the points."""
+    known = points[points["low"].notna()][["size_mb", "low", "high"]]
+    return altair.Chart(known).mark_rule(color="#888888", opacity=0.35, strokeWidth=3).encode(x=x, y=low, y2="high:Q")
 
 
 def _front(points: pd.DataFrame, x: Any, y: Any) -> Any:

@@ -14,7 +14,7 @@ function chartColours() {
     view: { stroke: line },
     font: "system-ui, sans-serif",
     axis: { ...text, gridColor: line, domainColor: soft, tickColor: soft, labelFontSize: 12, titleFontSize: 13 },
-    legend: { ...text, labelFontSize: 12, titleFontSize: 12 },
+    legend: { ...text, labelFontSize: 12, titleFontSize: 12, titleLimit: 300 },
   };
 }
 
