@@ -411,3 +411,14 @@ def test_the_check_fails_with_a_line_for_each_model_without_an_acceptable_varian
         f"  one: none of its variants (1) is acceptable. {closest}",
         f"  two: none of its variants (1) is acceptable. {closest}",
     ]
+
+
+def test_a_table_of_another_version_does_not_hide_the_others(summary, tmp_path, capsys):
+    for name in ("m", "old"):
+        (tmp_path / name).mkdir()
+        write_summary(summary, tmp_path / name / "summary.tsv", tmp_path / name / "judgement.json")
+    (tmp_path / "old" / "judgement.json").write_text('{"model": "old"}')
+    print_summaries(tmp_path)
+    shown = capsys.readouterr().out
+    assert summary.recommendation.reason in shown
+    assert f"old: {tmp_path / 'old' / 'summary.tsv'} was written by another version of requant" in shown

@@ -25,7 +25,7 @@ from requant.records import read_record, write_whole
 from requant.report.chart import chart_spec, script
 from requant.report.summary import ABSOLUTE, FIDELITY, Summary, fidelity_of, metrics_of, read_summary, spread_of
 
-JPEG_QUALITY = 88
+JPEG_QUALITY = 82
 SHA256_SHOWN = 12
 # Columns of the table on the page: the summary's column, the title, how a number is written.
 _COLUMNS: tuple[tuple[str, str, str], ...] = (

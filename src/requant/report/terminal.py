@@ -25,7 +25,10 @@ def print_summaries(results: Path) -> None:
     if not tables:
         raise RequantError(f"there is no summary in {results}. Make them: snakemake --cores all")
     for table in tables:
-        print(short_table(read_summary(table, table.with_name("judgement.json"))))
+        try:
+            print(short_table(read_summary(table, table.with_name("judgement.json"))))
+        except RequantError as error:  # of a model that is not configured any more, or not made anew yet
+            print(f"{table.parent.name}: {error}\n")
     page = results / "report" / "index.html"
     if page.exists():
         print(f"The report: {page}")

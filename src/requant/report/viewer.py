@@ -26,11 +26,11 @@ from requant.report.colours import INK
 from requant.report.sheet import rendered
 
 MOST_SAMPLES = 3
-MOST_VARIANTS = 24
+MOST_VARIANTS = 18
 MOST_FLIPS = 12
 MOST_HEAT_MAPS = 6
 WHOLE_FAMILIES = ("linear", "kmeans")
-QUALITY = 82  # of the WebP pictures on the page; the files beside it have every pixel
+QUALITY = 72  # of the WebP pictures on the page; the files beside it have every pixel
 THUMBNAIL = 96
 
 
