@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from requant.convert.settings import ConversionSettings
 from requant.coreml.kind import Kind, read_kind
 from requant.errors import RequantError
-from requant.frameworks import FRAMEWORKS, Extra, require
+from requant.frameworks import Extra, require
 
 if TYPE_CHECKING:
     from requant.convert.source import Source
@@ -128,6 +128,6 @@ def _module(original: Path) -> ModuleType:
 
 
 __all__ = [
-    "CORE_ML", "FLOAT", "FRAMEWORKS", "SOURCES", "Format", "convert", "format_of", "is_core_ml", "kind_of_float_model",
+    "CORE_ML", "FLOAT", "SOURCES", "Format", "convert", "format_of", "is_core_ml", "kind_of_float_model",
     "open_source", "require_framework",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ class, an array as the spread of its errors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def _picture_sheet(
     output = next(iter(reference.pictures))
     count = min(MOST_PICTURES, len(reference.names))
     blocks = [
-        _block(index, _input_picture(data, index), reference.pictures[output][index], float_mb, variants, output)
+        _block(index, input_picture(data.inputs(index)), reference.pictures[output][index], float_mb, variants, output)
         for index in range(count)
     ]
     width = max(block.width for block in blocks)
@@ -107,8 +107,9 @@ def _picture_sheet(
     return sheet
 
 
-def _input_picture(data: EvaluationData, index: int) -> Image.Image | None:
-    pictures = [value for value in data.inputs(index).values() if isinstance(value, Image.Image)]
+def input_picture(inputs: Mapping[str, Any]) -> Image.Image | None:
+    """Return the first picture among a sample's inputs, None where there is none."""
+    pictures = [value for value in inputs.values() if isinstance(value, Image.Image)]
     return pictures[0] if pictures else None
 
 

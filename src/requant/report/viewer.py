@@ -23,7 +23,7 @@ from requant.evaluate.data import EvaluationData, load_data
 from requant.evaluate.outputs import ModelOutputs, load_outputs
 from requant.records import read_record, write_record
 from requant.report.colours import INK
-from requant.report.sheet import rendered
+from requant.report.sheet import input_picture, rendered
 
 MOST_SAMPLES = 3
 MOST_VARIANTS = 18
@@ -55,9 +55,9 @@ def make_viewer(
     records = [read_record(path) for path in evaluations]
     chosen = shown(records[1:], read_record(judgement)["recommended"])
     samples = load_data(data, inputs_of(load(float_model)))
-    loaded = {record["scheme"]: load_outputs(path) for record, path in zip(records, outputs, strict=True)}
-    reference = loaded[records[0]["scheme"]]
-    variants = {record["scheme"]: loaded[record["scheme"]] for record in records[1:] if record["scheme"] in chosen}
+    reference = load_outputs(outputs[0])
+    pairs = zip(records[1:], outputs[1:], strict=True)
+    variants = {record["scheme"]: load_outputs(path) for record, path in pairs if record["scheme"] in chosen}
     sizes = {record["scheme"]: record["bytes"] / 1e6 for record in records}
     write_record(output, view(samples, reference, variants, sizes))
 
@@ -96,7 +96,7 @@ def _pictures(
     for index in range(min(MOST_SAMPLES, len(reference.names))):
         wanted = reference.pictures[name][index]
         layers = [{"name": "float model", "source": picture_uri(wanted), "note": f"{sizes['float']:.2f} MB"}]
-        photograph = _input_picture(data, index)
+        photograph = input_picture(data.inputs(index))
         if photograph is not None:
             layers.insert(0, {"name": "photograph", "source": picture_uri(photograph), "note": "what went in"})
         for scheme, outputs in variants.items():
@@ -109,11 +109,6 @@ def _pictures(
 def _note(wanted: NDArray[np.uint8], found: NDArray[np.uint8], megabytes: float) -> str:
     largest = int(np.abs(wanted.astype(np.int16) - found.astype(np.int16)).max())
     return f"{megabytes:.2f} MB, " + (f"differs by at most {largest} of 255" if largest else "equal")
-
-
-def _input_picture(data: EvaluationData, index: int) -> Image.Image | None:
-    pictures = [value for value in data.inputs(index).values() if isinstance(value, Image.Image)]
-    return pictures[0] if pictures else None
 
 
 def picture_uri(picture: Image.Image | NDArray[np.uint8], side: int | None = None) -> str:
@@ -150,7 +145,7 @@ def _flips(data: EvaluationData, reference: ModelOutputs, variants: dict[str, Mo
 
 def _thumbnail(data: EvaluationData, index: int) -> str | None:
     inputs = data.inputs(index)
-    picture = _input_picture(data, index)
+    picture = input_picture(inputs)
     if picture is None:
         arrays = [np.asarray(value) for value in inputs.values() if not isinstance(value, str)]
         grey = [array for array in arrays if array.ndim == 2 and min(array.shape) > 1 and array.dtype == np.uint8]
