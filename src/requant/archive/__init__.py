@@ -1,0 +1,1 @@
+"""The archive: releases of models, their originals and all that was derived from them, to be proven and rebuilt."""
