@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARIES = ("coremltools", "numpy")
@@ -14,7 +14,7 @@ def fingerprint(*parts: str, libraries: tuple[str, ...] = LIBRARIES) -> str:
 
     Args:
         parts: rooms (`coreml`) or single modules (`originals.py`), relative to this package.
-        libraries: distributions whose versions count.
+        libraries: distributions whose versions count; of one that is not installed, that it is not.
 
     Raises:
         FileNotFoundError: if there is no such room or module.
@@ -34,5 +34,13 @@ def fingerprint(*parts: str, libraries: tuple[str, ...] = LIBRARIES) -> str:
             digest.update(f"{file.relative_to(here).as_posix()}\n".encode())
             digest.update(file.read_bytes())
     for library in libraries:
-        digest.update(f"{library} {version(library)}\n".encode())
+        digest.update(f"{library} {_version(library)}\n".encode())
     return digest.hexdigest()
+
+
+def _version(library: str) -> str:
+    """Return the version of a distribution, `none` for one that does not exist for this machine."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"

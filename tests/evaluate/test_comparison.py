@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import zipfile
@@ -12,8 +13,10 @@ from requant.coreml.audit import audit
 from requant.coreml.description import Feature
 from requant.coreml.model import load, save, to_bytes
 from requant.errors import RequantError
+from requant.evaluate import comparison
 from requant.evaluate.comparison import compare, delivered_size, evaluate, judge_outputs, zipped_size
 from requant.evaluate.data import EvaluationData
+from requant.evaluate.metrics import flip
 from requant.evaluate.outputs import ModelOutputs, load_outputs, run_all, save_outputs
 from tests.building import network
 from tests.workflow.project import DIGITS, picture_network
@@ -59,6 +62,72 @@ def test_outputs_of_every_kind_are_collected_and_come_back_from_their_file(tmp_p
         assert found.probabilities["p"].tolist() == [[3, 1], [0, 2]]
         assert found.labels["label"] == ["a", "b"]
         assert found.targets == ["a", "a"]
+
+
+class Scores:
+    """A runner that gives the input back as the scores of classes, and another array as large."""
+
+    inputs = (Feature("x", "array", (3,)),)
+    outputs = (Feature("scores", "array", (1, 3)), Feature("other", "array", (3,)))
+
+    def make_state(self):
+        return None
+
+    def predict(self, inputs, state=None):
+        return {"scores": inputs["x"][None], "other": inputs["x"]}
+
+
+def scored(rows, classes, targets=(), name="scores"):
+    values = [np.array(row, float) for row in rows]
+    data = EvaluationData(list(map(str, range(len(rows)))), lambda i: {"x": values[i]}, targets)
+    return run_all(Scores(), dataclasses.replace(data, classes=classes, class_scores=name))
+
+
+def test_an_array_of_scores_is_read_as_a_classifiers_output():
+    logits = [(3.0, 1, -1), (0, 2, 5)]
+    found = scored(logits, ["cat", "dog", "cow"], ["cat", "dog"])
+    assert found.labels == {"scores_label": ["cat", "cow"]}
+    assert found.classes == ["cat", "dog", "cow"]
+    assert found.probabilities["scores"] == pytest.approx(softmax(logits, axis=1))
+    assert list(found.arrays) == ["other"]
+    assert compare(found, found)["scores_label"]["accuracy"] == 0.5
+
+
+def test_scores_that_are_probabilities_stay_what_they_are():
+    rows = [(0.5, 0.25, 0.25), (0.0, 0.25, 0.75)]
+    assert scored(rows, ["a", "b", "c"]).probabilities["scores"].tolist() == [list(row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("classes", "name", "targets", "message"),
+    [
+        (["a", "b"], "", (), "no output of the model can hold their scores .scores has 3 numbers, other has 3 numbers"),
+        (["a", "b", "c"], "", (), "more than one output .* Say which one it is: class_scores"),
+        (["a", "b", "c"], "third", (), "no output of the model can hold"),
+        (["a", "b", "c"], "scores", ["0"], "no sample has a label that is in classes: the samples have '0'"),
+    ],
+)
+def test_classes_that_do_not_fit_are_refused(classes, name, targets, message):
+    with pytest.raises(RequantError, match=message):
+        scored([(1, 2, 3)], classes, targets, name)
+
+
+def test_classes_are_refused_for_a_model_that_gives_labels():
+    data = EvaluationData(["0"], lambda _: {"x": np.ones(2)}, classes=["a", "b"])
+    with pytest.raises(RequantError, match="and this one does, as 'label'"):
+        run_all(Echo(), data)
+
+
+def test_flip_is_made_of_evenly_spaced_pictures_where_they_are_very_many(monkeypatch):
+    monkeypatch.setattr(comparison, "FLIP_PIXELS", 3 * 20 * 20)
+    pictures = np.random.default_rng(0).integers(0, 256, (9, 20, 20, 3), np.uint8)
+    names = [str(index) for index in range(9)]
+    wanted, found = (ModelOutputs(names, [], False, {"out": each}) for each in (pictures, pictures // 2))
+    figures = judge_outputs(found, wanted)["out"]
+    each = [float(value) for value in figures["flip_of_each"].split()]
+    assert each == pytest.approx([flip(pictures[index], pictures[index] // 2) for index in (0, 4, 8)], rel=1e-5)
+    assert figures["flip_low"] <= figures["flip"] <= figures["flip_high"]
+    assert len(figures["ssim_of_each"].split()) == 9
 
 
 def test_the_same_outputs_give_the_same_file(tmp_path):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cosine
 from scipy.special import softmax
 from scipy.stats import entropy
+from skimage.color import rgb2lab
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
 from requant.evaluate import metrics
@@ -17,6 +18,7 @@ from requant.evaluate.metrics import (
     divergence,
     divergences,
     equal,
+    flip,
     in_top,
     largest_error,
     powers,
@@ -87,6 +89,42 @@ def test_ssim_falls_with_noise_and_is_unknown_for_tiny_pictures():
     slight, strong = (np.clip(a + noise.normal(0, s, a.shape), 0, 255).astype(np.uint8) for s in (3, 40))
     assert 1 > ssim(a, slight) > ssim(a, strong) > 0
     assert math.isnan(ssim(a[:8, :8], a[:8, :8]))
+
+
+def flip_of_colours(first, second):
+    """The formulas of the paper for two even areas: there the eye's blur and the features play no part."""
+
+    def hunt(colour):
+        lightness, *chroma = rgb2lab(np.array(colour, float).reshape(1, 1, 3) / 255).ravel()
+        return np.array([lightness, *(0.01 * lightness * each for each in chroma)])
+
+    def distance(one, other):
+        difference = hunt(one) - hunt(other)
+        return (abs(difference[0]) + np.hypot(*difference[1:])) ** 0.7
+
+    error, largest = distance(first, second), distance((0, 255, 0), (0, 0, 255))
+    knee = 0.4 * largest
+    return error * 0.95 / knee if error < knee else 0.95 + 0.05 * (error - knee) / (largest - knee)
+
+
+@pytest.mark.skipif(metrics.flip_evaluator is None, reason="there is no build of FLIP for this machine")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [((200, 30, 40), (180, 60, 40)), ((0, 0, 0), (255, 255, 255)), ((128, 128, 128), (130, 128, 127))],
+)
+def test_flip_of_two_colours_is_that_of_the_formulas(first, second):
+    a, b = (np.full((40, 40, 3), colour, np.uint8) for colour in (first, second))
+    assert flip(a, b) == pytest.approx(flip_of_colours(first, second), abs=2e-3)
+    assert flip(a, a) == 0
+
+
+@pytest.mark.skipif(metrics.flip_evaluator is None, reason="there is no build of FLIP for this machine")
+def test_flip_grows_with_the_noise_and_takes_grey_pictures():
+    a = np.tile(np.arange(0, 240, 5, dtype=np.uint8), (48, 1))
+    noise = np.random.default_rng(0)
+    slight, strong = (np.clip(a + noise.normal(0, s, a.shape), 0, 255).astype(np.uint8) for s in (3, 40))
+    assert 0 < flip(a, slight) < flip(a, strong) < 1
+    assert flip(a, slight) == flip(*(np.repeat(each[..., None], 3, axis=2) for each in (a, slight)))
 
 
 def test_snr_and_relative_error_are_those_of_the_formulas():

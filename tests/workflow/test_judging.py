@@ -97,6 +97,19 @@ class TestJudging:
         assert run.status == 0, run.text
         assert run.jobs == {**JUDGED_AGAIN, "evaluate": 3}
 
+    def test_outputs_beyond_what_is_kept_go_and_are_made_again_only_when_they_are_needed(self, project):
+        outputs = project.folder / "results/tiny/outputs"
+        (project.folder / "mine.py").write_text(METRIC.replace("/ 255", "/ 1020"))
+        run = project.snakemake("--config", "keep_outputs=0", "--", "check")
+        assert run.status == 0, run.text
+        assert "The outputs of 2 variants were removed: keep_outputs is 0 MB." in run.text
+        assert [path.name for path in outputs.iterdir()] == ["tiny_float.npz"]
+        assert "Nothing to be done" in project.snakemake("--", "check").text
+        (project.folder / "mine.py").write_text(METRIC)
+        run = project.snakemake("--", "check")
+        assert run.jobs == {**JUDGED_AGAIN, "evaluate": 3, "predict": 2}
+        assert len(list(outputs.iterdir())) == 3
+
     def test_a_metric_that_fails_is_told_with_its_line(self, project):
         (project.folder / "mine.py").write_text(METRIC.replace('outputs["painted"]', 'outputs["canvas"]'))
         run = project.snakemake("--", "check")

@@ -23,6 +23,7 @@ from requant.coreml.kind import Kind
 from requant.coreml.systems import OPSETS
 from requant.errors import RequantError
 from requant.evaluate.data import data_files
+from requant.evaluate.kept import trim_outputs
 from requant.fingerprint import fingerprint
 from requant.frameworks import FRAMEWORKS
 from requant.job import share_library
@@ -78,7 +79,7 @@ CODE = {
         "evaluate/outputs.py",
         libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow", "scipy"),
     ),
-    "evaluate": fingerprint("evaluate", libraries=("numpy", "scikit-image", "scipy")),
+    "evaluate": fingerprint("evaluate", libraries=("flip-evaluator", "numpy", "scikit-image", "scipy")),
     "sensitivity": fingerprint(
         *COREML,
         "user_function.py",
@@ -272,6 +273,17 @@ if workflow.is_main_process:
 def outputs_of(model: str, variant: str) -> list[str]:
     """Return the outputs of a variant, nothing of a model that is not run."""
     return [f"results/{model}/outputs/{model}_{variant}.npz"] if MODELS[model].is_run else []
+
+
+def trim_kept_outputs() -> None:
+    """Remove outputs beyond what the configuration keeps, the oldest first."""
+    floats = [path for model in RUN for path in outputs_of(model, "float")]
+    kept = [path for path in Path("results").glob("*/outputs/*.npz") if path.as_posix() not in floats]
+    removed = trim_outputs(kept, map(Path, floats), round(config["keep_outputs"] * 1e6))
+    if removed:
+        logger.info(
+            f"The outputs of {len(removed)} variants were removed: keep_outputs is {config['keep_outputs']} MB."
+        )
 
 
 def table_to_draw(wildcards) -> str:

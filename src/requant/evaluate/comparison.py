@@ -19,6 +19,7 @@ from requant.evaluate.metrics import (
     cosines,
     divergences,
     equal,
+    flip,
     in_top,
     largest_error,
     powers,
@@ -35,10 +36,12 @@ Figures = dict[str, Any]
 Samples = dict[str, NDArray[Any]]
 
 TOP = 5
+FLIP_PIXELS = 20_000_000  # of all pictures together; about half a minute
 # Figures by what they are made of: the numbers that an output has of each sample.
 STATISTICS: dict[str, Statistic] = {
     "psnr_db": Statistic(("squared_error",), psnr_of),
     "ssim": Statistic(("ssim",), mean_of),
+    "flip": Statistic(("flip",), mean_of),
     "snr_db": Statistic(("signal", "noise"), snr_of),
     "relative_error": Statistic(("signal", "noise"), relative_error_of),
     "cosine": Statistic(("cosine",), mean_of),
@@ -148,12 +151,19 @@ def judge_outputs(outputs: ModelOutputs, reference: ModelOutputs, *, itself: boo
     judged = {}
     for name, figures, samples in _compared(outputs, reference):
         wanted = {key: STATISTICS[key] for key in figures if key in STATISTICS and (not itself or key in ABSOLUTE)}
-        for key, ends in intervals(samples, wanted).items():
+        for key, ends in _intervals(samples, wanted).items():
             figures |= {f"{key}_{end}": finite(value) for end, value in zip(("low", "high"), ends, strict=True)}
         if "correct" in samples and not itself:
             figures["accuracy_p"] = mcnemar(samples["float_correct"], samples["correct"])
         judged[name] = figures | _records(samples)
     return judged
+
+
+def _intervals(samples: Samples, wanted: Mapping[str, Statistic]) -> dict[str, tuple[float, float]]:
+    """Return the intervals of all figures; one made of fewer samples than the others is drawn by itself."""
+    counts = {key: len(samples[each.of[0]]) for key, each in wanted.items()}
+    parts = [{key: wanted[key] for key in wanted if counts[key] == count} for count in dict.fromkeys(counts.values())]
+    return {key: ends for part in parts for key, ends in intervals(samples, part).items()}
 
 
 def _compared(outputs: ModelOutputs, reference: ModelOutputs) -> Iterator[tuple[str, Figures, Samples]]:
@@ -173,9 +183,18 @@ def _pictures(wanted: NDArray[np.uint8], found: NDArray[np.uint8]) -> tuple[Figu
     samples = {"squared_error": squared_errors(wanted, found)}
     if not np.isnan(similarity).any():  # pictures smaller than the window of 11 pixels have none
         samples["ssim"] = similarity
+    seen = np.array([flip(wanted[index], found[index]) for index in _shown(wanted)])
+    if not np.isnan(seen).any():
+        samples["flip"] = seen
     each = [finite(value) for value in psnr_of(samples["squared_error"]).tolist()]
     figures = {"worst_psnr_db": finite(float(psnr_of(samples["squared_error"].max()))), "psnr_db_of_each": each}
     return _figures("picture", samples, figures | {"max_error": largest_error(wanted, found)}), samples
+
+
+def _shown(pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return which pictures, evenly spaced, a figure as slow as FLIP is made of: all, unless they are very many."""
+    count = int(np.clip(FLIP_PIXELS // (pictures.shape[1] * pictures.shape[2]), 1, len(pictures)))
+    return np.linspace(0, len(pictures) - 1, count).round().astype(np.int64)
 
 
 def _arrays(wanted: NDArray[Any], found: NDArray[Any]) -> tuple[Figures, Samples]:
@@ -215,7 +234,7 @@ def _records(samples: Samples) -> Figures:
     records: Figures = {key: _digits(samples[key]) for key in ("correct", "agrees", "top5_correct") if key in samples}
     if "noise" in samples:
         records["snr_db_of_each"] = _numbers(snr_of(samples["signal"], samples["noise"]))
-    more = ("ssim", "cosine", "kl_divergence")
+    more = ("ssim", "flip", "cosine", "kl_divergence")
     return records | {f"{key}_of_each": _numbers(samples[key]) for key in more if key in samples}
 
 

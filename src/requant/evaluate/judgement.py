@@ -78,6 +78,7 @@ class Target:
 TARGETS: dict[str, Target] = {
     "min_psnr": Target("psnr_db", "PSNR", "dB", ".1f"),
     "min_ssim": Target("ssim", "SSIM"),
+    "max_flip": Target("flip", "FLIP error", at_least=False),
     "min_snr": Target("snr_db", "SNR", "dB", ".1f"),
     "min_cosine": Target("cosine", "cosine similarity", form=".4g"),
     "max_relative_error": Target("relative_error", "relative error", at_least=False),
@@ -103,6 +104,7 @@ _WORST: dict[str, Callable[..., Any]] = {
     "psnr_db": min,
     "worst_psnr_db": min,
     "ssim": min,
+    "flip": max,
     "snr_db": min,
     "cosine": min,
     "relative_error": max,

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.special import softmax
 
 from requant.errors import RequantError
 from requant.evaluate.data import EvaluationData
+from requant.evaluate.metrics import are_distributions
 from requant.records import write_whole
 from requant.runtime import Runner
 
@@ -65,7 +67,47 @@ def run_all(runner: Runner, data: EvaluationData) -> ModelOutputs:
     for key, values in collected.items():
         if values:
             _add(result, key, values)
+    if data.classes:
+        _name_classes(result, data)
     return result
+
+
+def _name_classes(result: ModelOutputs, data: EvaluationData) -> None:
+    """Turn the array of the classes' scores into probabilities and labels, as a classifier gives them.
+
+    Scores that are no probabilities are taken for logits: their softmax is.
+    """
+    name = _output_of_scores(result, data)
+    scores = result.arrays.pop(name).reshape(len(result.names), -1).astype(np.float64)
+    known = list(data.classes)
+    if result.targets and not set(result.targets) & set(known):
+        raise RequantError(
+            f"data: no sample has a label that is in classes: the samples have {result.targets[0]!r} and others, "
+            f"classes has {known[0]!r} and others."
+        )
+    result.classes[:] = known
+    result.probabilities[name] = scores if are_distributions(scores) else softmax(scores, axis=1)
+    result.labels[f"{name}_label"] = [known[index] for index in scores.argmax(axis=1)]
+
+
+def _output_of_scores(result: ModelOutputs, data: EvaluationData) -> str:
+    if result.labels:
+        raise RequantError(
+            f"data: classes is for models that give no labels, and this one does, as {next(iter(result.labels))!r}. "
+            "Leave it out."
+        )
+    sizes = {name: array[0].size for name, array in result.arrays.items()}
+    fitting = [name for name, size in sizes.items() if size == len(data.classes)]
+    if data.class_scores:
+        fitting = [name for name in fitting if name == data.class_scores]
+    if len(fitting) == 1:
+        return fitting[0]
+    found = ", ".join(f"{name} has {size:,} numbers" for name, size in sizes.items()) or "it has no arrays"
+    hint = " Say which one it is: class_scores." if fitting else ""
+    raise RequantError(
+        f"data: classes has {len(data.classes):,} labels, and {'more than one' if fitting else 'no'} output of the "
+        f"model can hold their scores ({found}).{hint}"
+    )
 
 
 def _add(result: ModelOutputs, name: str, values: list[Any]) -> None:

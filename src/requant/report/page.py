@@ -6,8 +6,10 @@ import base64
 import io
 import math
 import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from PIL import Image
 
 from requant import __version__
 from requant.convert import FLOAT
+from requant.evaluate.hazards import HAZARDS, SEPARATOR, Hazard
 from requant.evaluate.judgement import METRIC, amount
 from requant.quantize.scheme import DESCRIPTIONS
 from requant.records import read_record, write_whole
@@ -26,7 +29,7 @@ from requant.report.chart import chart_spec, script
 from requant.report.summary import ABSOLUTE, FIDELITY, Summary, fidelity_of, metrics_of, read_summary, spread_of
 
 JPEG_QUALITY = 82
-SHA256_SHOWN = 12
+LIBRARIES = ("coremltools", "onnxruntime", "numpy", "snakemake")  # whose versions the page tells
 # Columns of the table on the page: the summary's column, the title, how a number is written.
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("size_mb", "MB", "{:.2f}"),
@@ -36,6 +39,7 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("weight_snr_db", "weight SNR dB", "{:.1f}"),
     ("psnr_db", "PSNR dB", "{:.1f}"),
     ("ssim", "SSIM", "{:.3f}"),
+    ("flip", "FLIP", "{:.3f}"),
     ("accuracy", "accuracy", "{:.1%}"),
     ("accuracy_p", "p", "{:.2g}"),
     ("top5_accuracy", "top-5 accuracy", "{:.1%}"),
@@ -113,7 +117,7 @@ def _read_section(files: SectionFiles, output: Path) -> ModelSection:
     )
 
 
-def render_page(sections: Sequence[ModelSection], version: str) -> str:
+def render_page(sections: Sequence[ModelSection], release: str) -> str:
     """Return the page as HTML with style, plots and pictures in it."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -125,7 +129,8 @@ def render_page(sections: Sequence[ModelSection], version: str) -> str:
         scripts=_scripts() if any(section.plot for section in sections) else [],
         models=[_section(section) for section in sections],
         modes=DESCRIPTIONS,
-        version=version,
+        version=release,
+        libraries={library: version(library) for library in LIBRARIES} | {"Python": platform.python_version()},
     )
 
 
@@ -142,7 +147,7 @@ def _section(section: ModelSection) -> dict[str, Any]:
         "name": summary.model,
         "type": summary.type,
         "original": section.original,
-        "digests": {name: digest[:SHA256_SHOWN] for name, digest in section.digests.items()},
+        "digests": section.digests,
         "original_size": " ".join(amount(section.original_bytes)),
         "data": section.data,
         "synthetic": bool(table["synthetic"].iloc[0]),
@@ -156,10 +161,17 @@ def _section(section: ModelSection) -> dict[str, Any]:
         "sheet": _sheet(section.sheet, section) if section.sheet else None,
         "chart": chart_spec(summary) if section.plot else None,
         "viewer": read_record(section.viewer) if section.viewer else None,
+        "hazards": [{"name": each.name, "words": each.words, "source": each.source} for each in _hazards(summary)],
         "maps": [_map(path, summary.model) for path in section.maps],
         "chosen": summary.recommendation.scheme or "",
         "command": _command(summary, section.folder),
     }
+
+
+def _hazards(summary: Summary) -> list[Hazard]:
+    """Return the hazards that some variant of a model has."""
+    named = {name for names in summary.table["hazards"] for name in names.split(SEPARATOR)}
+    return [hazard for hazard in HAZARDS if hazard.name in named]
 
 
 def _map(path: Path, model: str) -> dict[str, str]:
@@ -243,6 +255,7 @@ def _row(row: pd.Series, columns: Sequence[tuple[str, str, str]], firsts: set[st
         ],
         "systems": f"{row['ios']} / {row['macos']}",
         "raised_from": row["raised_from_ios"],
+        "hazards": list(filter(None, row["hazards"].split(SEPARATOR))),
         "meets": bool(row["meets_targets"]),
         "recommended": bool(row["recommended"]),
         "float": row["scheme"] == FLOAT,

@@ -13,6 +13,7 @@ import pandas as pd
 from requant.convert import FLOAT
 from requant.coreml.systems import System
 from requant.errors import RequantError
+from requant.evaluate.hazards import SEPARATOR, hazards_of
 from requant.evaluate.judgement import (
     DETAILS,
     METRIC,
@@ -52,6 +53,7 @@ COLUMNS: dict[str, str] = {
     "ios": "oldest iOS that loads it",
     "macos": "oldest macOS that loads it",
     "raised_from_ios": "oldest iOS of the float model, if its operations were raised to store the variant's form",
+    "hazards": "what is known to go wrong, or to cost, with its form on some devices; docs/systems.md says more",
     "untouched": "weight tensors that stayed as they were; the variant's audit says which and why",
     "weight_snr_db": "signal-to-noise ratio of the quantizable weights against the float model's, in dB; inf: equal",
     "samples": "samples of evaluation data",
@@ -62,6 +64,7 @@ COLUMNS: dict[str, str] = {
     **_with_interval("psnr_db", "pictures: PSNR against the float model's over all pictures, in dB; inf: equal"),
     "worst_psnr_db": "pictures: the lowest PSNR of a picture, in dB",
     **_with_interval("ssim", "pictures: mean structural similarity, 1: equal"),
+    **_with_interval("flip", "pictures: mean FLIP error, what a viewer sees who flips between the two, 0: nothing"),
     **_with_interval("snr_db", "arrays: signal-to-noise ratio against the float model's, in dB; inf: equal"),
     **_with_interval("cosine", "arrays: mean cosine similarity to the float model's, 1: same direction"),
     **_with_interval("relative_error", "arrays: root mean square of the difference over that of the float model's"),
@@ -84,6 +87,7 @@ FIDELITY: tuple[tuple[str, str], ...] = (
     ("agreement", "agreement with the float model"),
     ("snr_db", "SNR against the float model (dB)"),
 )
+_TEXTS = ("ios", "macos", "raised_from_ios", "hazards")  # columns that are no numbers, whatever they look like
 ABSOLUTE = "accuracy"  # the one of them that says something of a model by itself
 
 
@@ -191,6 +195,7 @@ def _row(model: str, evaluation: Mapping[str, Any], float_bits: float) -> dict[s
         "macos": evaluation["macos"],
         "spec_version": evaluation["spec_version"],
         "raised_from_ios": _raised_from(evaluation),
+        "hazards": SEPARATOR.join(hazard.name for hazard in hazards_of(evaluation)),
         "untouched": evaluation["untouched"],
         "weight_snr_db": equal if weight_snr is None else weight_snr,
         "samples": evaluation["data"]["samples"],
@@ -242,10 +247,10 @@ def read_summary(table: Path, judgement: Path) -> Summary:
         RequantError: if another version of this library wrote it.
     """
     record = read_record(judgement)
-    rows = pd.read_csv(table, sep="\t", dtype={"ios": str, "macos": str, "raised_from_ios": str})
+    rows = pd.read_csv(table, sep="\t", dtype=dict.fromkeys(_TEXTS, str))
     if {"type", "conversion", "system"} - set(record) or set(COLUMNS) - set(rows):
         raise RequantError(f"{table} was written by another version of requant. Make it anew: snakemake --cores all")
-    rows["raised_from_ios"] = rows["raised_from_ios"].fillna("")
+    rows[["raised_from_ios", "hazards"]] = rows[["raised_from_ios", "hazards"]].fillna("")
     return Summary(
         record["model"],
         record["type"],

@@ -15,6 +15,8 @@ TABLES = [
     {"path": "sounds", "hop": 10, "sample_rate": 22050},
     {"images": "a.gz", "labels": "b.gz", "samples": 5, "seed": 0},
     {"loader": "mine.py:samples", "files": ["a", "b"]},
+    {"path": "digits.npz", "classes": ["0", "1"], "class_scores": "logits"},
+    {"path": "pictures", "classes": "labels.txt"},
 ]
 
 
@@ -58,6 +60,12 @@ def test_the_form_of_a_folder_is_found_by_what_is_in_it(tmp_path):
         ({"paths": "a"}, "unknown key 'paths'; known are path, picture"),
         ({"path": "a", "loader": "a.py:f"}, "path and loader contradict each other"),
         ({"path": "a.npz", "picture": "b"}, r"picture can't be given for a.npz, only samples, seed"),
+        (
+            {"path": "a.npz", "classes": ["a", "a"]},
+            "classes is a text file, or a list of two labels or more, each once",
+        ),
+        ({"path": "a.npz", "classes": 3}, "classes is a text file, or a list"),
+        ({"path": "a.npz", "class_scores": "y"}, "give classes too"),
         ({"path": "a.csv", "hop": 3}, r"hop can't be given for a.csv, only picture, label, size, samples, seed"),
         ({"path": "a", "hop": 3, "size": "keep"}, "size is for pictures, hop and sample_rate are for sounds"),
         ({"labels": "b"}, "labels can't be given for made-up inputs"),

@@ -1,6 +1,7 @@
 """Evaluation data: what a model's variants are run on.
 
     settings.py     the key `data` of the configuration as a value; light
+    classes.py      the labels of a classifier whose output is a plain array
     samples.py      samples for a model, and which of them are taken
     FORM.py         one module per form, found through the table below
 
@@ -10,10 +11,12 @@ respect each input's type and are marked as such wherever figures are shown.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from requant.evaluate.data.classes import class_labels
 from requant.evaluate.data.samples import EvaluationData
 from requant.evaluate.data.settings import Data, DataSettings, Form
 from requant.originals import sha256
@@ -58,7 +61,8 @@ def data_files(data: Data) -> list[Path]:
     """
     settings = DataSettings.of(data)
     settings.require_existing()
-    return list(dict.fromkeys(_module_of(settings).files(settings)))
+    classes = [settings.classes] if isinstance(settings.classes, Path) else []
+    return list(dict.fromkeys([*_module_of(settings).files(settings), *classes]))
 
 
 def describe_data(data: Data) -> dict[str, Any]:
@@ -90,7 +94,8 @@ def load_data(data: Data, features: list[Feature]) -> EvaluationData:
     """
     settings = DataSettings.of(data)
     settings.require_existing()
-    return _module_of(settings).load(settings, features)
+    samples = _module_of(settings).load(settings, features)
+    return replace(samples, classes=class_labels(settings), class_scores=settings.class_scores)
 
 
 def _module_of(settings: DataSettings) -> FormOfData:

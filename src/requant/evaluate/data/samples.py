@@ -20,6 +20,8 @@ class EvaluationData:
         inputs: returns a sample's inputs, by its number.
         targets: the right class label of each sample; empty for data without labels.
         synthetic: whether the inputs are made up.
+        classes: the labels of the classes, where the model's output is a plain array of their scores.
+        class_scores: the output that holds them; empty for the one that can.
         counted: whether it is known how many samples there are. If not, `len(names)` goes through all of them; going
             through `names` and asking for the inputs of each does not.
     """
@@ -29,6 +31,8 @@ class EvaluationData:
     targets: Sequence[str] = ()
     synthetic: bool = False
     counted: bool = True
+    classes: Sequence[str] = ()
+    class_scores: str = ""
 
     def subset(self, settings: DataSettings) -> EvaluationData:
         """Return the samples that the settings take."""

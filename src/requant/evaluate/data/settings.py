@@ -19,7 +19,8 @@ Form = Literal["synthetic", "pictures", "table", "arrays", "audio", "idx", "load
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 FORMS_OF_FILES: dict[str, Form] = {".csv": "table", ".npz": "arrays", ".npy": "arrays", ".wav": "audio"}
 SOURCES = ("path", "images", "loader")  # the keys that say where the data is: one of them, or none for made-up inputs
-# The other keys of each form, besides `samples` and `seed`, which all have. The form of a folder is found later.
+OF_ALL_FORMS = ("samples", "seed", "classes", "class_scores")
+# The other keys of each form, besides those that all have. The form of a folder is found later.
 KEYS: dict[str, tuple[str, ...]] = {
     "synthetic": (),
     "a folder": ("size", "hop", "sample_rate"),
@@ -32,7 +33,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 KEEP = "keep"
 SEED = 1
 _PATHS = ("path", "images", "labels")
-_TEXTS = ("picture", "label", "loader")
+_TEXTS = ("picture", "label", "loader", "class_scores")
 _NUMBERS = {"hop": 1, "sample_rate": 1, "samples": 1, "seed": 0}  # the least that each may be
 
 
@@ -51,6 +52,9 @@ class DataSettings:
         labels: an IDX file of their labels.
         loader: `file.py:function`, a function of the user's that gives the samples.
         files: further files that the loader reads.
+        classes: for a classifier whose output is a plain array: the labels of the classes in the order of that output,
+            or the text file that holds one in each line; nothing for other models.
+        class_scores: the output that holds the classes' scores, where more than one could.
         samples: at most so many are taken; None for all.
         seed: of the draw; None for the default.
     """
@@ -65,6 +69,8 @@ class DataSettings:
     labels: Path | None = None
     loader: str = ""
     files: tuple[Path, ...] = ()
+    classes: Path | tuple[str, ...] = ()
+    class_scores: str = ""
     samples: int | None = None
     seed: int | None = None
 
@@ -88,6 +94,8 @@ class DataSettings:
             raise RequantError(f"data: unknown key {', '.join(map(repr, unknown))}; known are {known}.")
         _require_values(table)
         table |= {key: Path(table[key]) for key in _PATHS if key in table}
+        classes = table.get("classes", ())
+        table["classes"] = Path(classes) if isinstance(classes, str | Path) else tuple(map(str, classes))
         settings = cls(**{**table, "files": tuple(map(Path, table.get("files", ())))})
         settings._require_consistent()
         return settings
@@ -97,6 +105,8 @@ class DataSettings:
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         table = {key: value for key, value in found.items() if value not in (None, "", ())}
         table |= {key: table[key].as_posix() for key in _PATHS if key in table}
+        if self.classes:
+            table["classes"] = self.classes.as_posix() if isinstance(self.classes, Path) else list(self.classes)
         return table | ({"files": [file.as_posix() for file in self.files]} if self.files else {})
 
     @property
@@ -129,7 +139,8 @@ class DataSettings:
     def named_files(self) -> list[Path]:
         """Return the files and folders that the settings name themselves."""
         code = [split_reference(self.loader)[0]] if self.loader else []
-        return [*(path for path in (self.path, self.images, self.labels) if path), *code, *self.files]
+        classes = [self.classes] if isinstance(self.classes, Path) else []
+        return [*(path for path in (self.path, self.images, self.labels) if path), *code, *self.files, *classes]
 
     def require_existing(self) -> None:
         """Make sure that what the settings name is there and, of a file, that its ending is known.
@@ -159,15 +170,17 @@ class DataSettings:
         if len(sources) > 1:
             raise RequantError(f"data: {' and '.join(sources)} contradict each other; give one of them.")
         form = self._form_by_name()
-        wrong = sorted(given - {*SOURCES, "samples", "seed"} - set(KEYS[form]))
+        wrong = sorted(given - {*SOURCES, *OF_ALL_FORMS} - set(KEYS[form]))
         if wrong:
             what = self.path or self.images or self.loader or "made-up inputs"
-            possible = ", ".join((*KEYS[form], "samples", "seed"))
+            possible = ", ".join((*KEYS[form], *OF_ALL_FORMS))
             raise RequantError(f"data: {', '.join(wrong)} can't be given for {what}, only {possible}.")
         if self.size and (self.hop or self.sample_rate):
             raise RequantError("data: size is for pictures, hop and sample_rate are for sounds; give one or the other.")
         if self.loader:
             split_reference(self.loader)
+        if self.class_scores and not self.classes:
+            raise RequantError("data: class_scores names the output that classes are the labels of; give classes too.")
 
     def _form_by_name(self) -> str:
         """Return the form without looking at the disk; a path without a known ending is a folder's."""
@@ -195,8 +208,19 @@ def _require_values(table: Mapping[str, Any]) -> None:
     files = table.get("files", ())
     if not isinstance(files, list | tuple) or not all(isinstance(file, str | Path) for file in files):
         raise RequantError(f"data: files is a list of paths, not {files!r}.")
+    classes = table.get("classes", "-")
+    if not isinstance(classes, str | Path) and not _are_labels(classes):
+        raise RequantError(
+            f"data: classes is a text file, or a list of two labels or more, each once, not {classes!r}."
+        )
     if table.get("size", KEEP) != KEEP:
         raise RequantError(f"data: size is {KEEP} or left out, not {table['size']!r}.")
+
+
+def _are_labels(classes: Any) -> bool:
+    if not isinstance(classes, list | tuple) or not all(isinstance(each, str | int) for each in classes):
+        return False
+    return len(set(map(str, classes))) == len(classes) > 1
 
 
 def read_data_option(text: str | None) -> DataSettings:
