@@ -105,4 +105,4 @@ def test_nothing_may_leave_the_page(page, tmp_path):
     document, console = opened(page, script, tmp_path)
     assert 'data-fetched="refused"' in document
     assert any("Content Security Policy" in line for line in console)
-    assert not re.search(r'(?:src|href)="https?:', document)
+    assert not re.search(r'(?:src|link [^>]*href)="https?:', document)

@@ -21,8 +21,9 @@ _SHAPES = {
     "^": "triangle-up",
     "v": "triangle-down",
     "P": "cross",
-    "X": "stroke",
+    "X": "M-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0L-1,-.7Z",
 }
+_UP_TO_ALL = "datum.value > 1 ? '' : datum.label"  # the axis goes on above 100 %, for the markers' sake
 _EMBED = "window.requantEmbed = vegaEmbed;"
 
 
@@ -51,7 +52,7 @@ def chart_spec(summary: Summary) -> dict[str, Any]:
     look: dict[str, Any] = {
         "title": title,
         "scale": altair.Scale(zero=False, padding=12),
-        "axis": altair.Axis(format="%" if ratio else ""),
+        "axis": altair.Axis(format="%", labelExpr=_UP_TO_ALL) if ratio else altair.Axis(),
     }
     y = altair.Y("fidelity:Q", **look)
     x = altair.X("size_mb:Q", title="size of the delivered model (MB)", scale=altair.Scale(zero=True, nice=True))
