@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import bdtr, ndtr, ndtri, stdtrit
 
 Numbers = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -191,7 +190,7 @@ def mcnemar(first: Sequence[bool] | NDArray[np.bool_], second: Sequence[bool] | 
     a, b = np.asarray(first, bool), np.asarray(second, bool)
     only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
     together = only_first + only_second
-    return float(stats.binomtest(only_first, together).pvalue) if together else 1.0
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), together, 0.5)))
 
 
 def wilcoxon(first: Sequence[float] | Numbers, second: Sequence[float] | Numbers) -> float:
@@ -212,4 +211,6 @@ def wilcoxon(first: Sequence[float] | Numbers, second: Sequence[float] | Numbers
         differences = a - b
     finite = np.abs(differences[np.isfinite(differences)])
     beyond = 2 * finite.max(initial=0.0) + 1
+    from scipy import stats  # takes longer to import than all that an evaluation needs
+
     return float(stats.wilcoxon(np.clip(differences, -beyond, beyond)).pvalue)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 
 try:
     import flip_evaluator
@@ -56,6 +55,8 @@ def ssim(reference: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     Returns:
         NaN for pictures smaller than the window of 11 pixels.
     """
+    from skimage.metrics import structural_similarity  # takes half a second to import, and only pictures need it
+
     if min(reference.shape[:2]) < SSIM_WINDOW:
         return math.nan
     return float(

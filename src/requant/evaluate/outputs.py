@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.special import softmax
 
 from requant.errors import RequantError
 from requant.evaluate.data import EvaluationData
@@ -77,6 +76,8 @@ def _name_classes(result: ModelOutputs, data: EvaluationData) -> None:
 
     Scores that are no probabilities are taken for logits: their softmax is.
     """
+    from scipy.special import softmax
+
     name = _output_of_scores(result, data)
     scores = result.arrays.pop(name).reshape(len(result.names), -1).astype(np.float64)
     known = list(data.classes)

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import vq
-from scipy.spatial import cKDTree
 
 _SAMPLE = 256  # distinct vectors for each cluster
 _GROWTH = 0.25  # new centres at once, of those there are: only the greatest errors are split
@@ -171,6 +169,9 @@ def _sums(indices: Indices, terms: Floats, size: int) -> Floats:
 
 def _nearest(centres: Floats, values: Floats) -> tuple[Indices, Floats]:
     """Return the index of the nearest centre of each vector and the square of the distance."""
+    from scipy.cluster.vq import vq  # takes longer to import than most variants, which have no vectors, to make
+    from scipy.spatial import cKDTree
+
     indices, distances = np.empty(len(values), np.intp), np.empty(len(values))
     tree = cKDTree(centres) if len(centres) > _FEW_CENTRES else None
     for start in range(0, len(values), _CHUNK):
