@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "requant"
 # The ground floor first: a room imports only from rooms before it.
 ROOMS = (
     "errors", "records", "frameworks", "user_function", "job", "coreml", "originals", "convert", "quantize", "runtime",
-    "evaluate", "report", "configuration", "fingerprint", "cli",
+    "evaluate", "report", "archive", "configuration", "fingerprint", "cli",
 )  # fmt: skip
 
 
