@@ -8,9 +8,9 @@ from pathlib import Path
 
 import coremltools
 import numpy as np
+
 from requant.archive.bill_of_materials import NAME as BILL
 from requant.archive.bill_of_materials import bill_of_materials
-
 from requant.archive.crate import NAME as CRATE
 from requant.archive.crate import crate_metadata
 from requant.archive.record import ArchivedFile, Made, Original, Release, Software
