@@ -7,6 +7,8 @@ A release is a tree of files; all paths here are relative to its root, with `/` 
     variants/MODEL_SCHEME.mlmodel  the variants, likewise
     evaluation/MODEL_SCHEME.json   the figures of each
     code/NAME.py                   functions of the user's that the making of a variant calls
+    workflow/Snakefile             the workflow that made all this, with what it includes beside it as in the project,
+                                   so `workflow/workflow/rules/quantize.smk` and `workflow/scripts/quantize.py`
     report/index.html              the page, for this model alone
     summary.tsv, judgement.json, data.json, original.json, conversion.json
     release.json                   this record
@@ -55,7 +57,8 @@ class Made:
             selection of tensors.
         functions: the user's functions that it calls, as `code/FILE.py:FUNCTION`.
         command: that makes this file again in the project.
-        figures: the evaluation's most telling numbers by column of the table of variants, as `psnr_db`.
+        figures: the evaluation's most telling numbers by column of the table of variants, as `psnr_db`, with the ends
+            of their confidence intervals where they have one, `psnr_db_low` and `psnr_db_high`.
     """
 
     scheme: str
@@ -77,7 +80,8 @@ class Software:
         code: the digest of its code that conversion and quantization hang on (`requant.fingerprint`).
         lock: the SHA-256 of the lock file of its dependencies; empty where it is not known.
         python: its version.
-        libraries: versions by name: coremltools, numpy, onnxruntime, snakemake and what else counts.
+        libraries: versions by the name of the distribution: coremltools, numpy, onnxruntime, snakemake and what else
+            counts.
     """
 
     requant: str
@@ -100,7 +104,7 @@ class Release:
         float_model: what was made of it by conversion.
         variants: what was made of the float model.
         recommended: the scheme that the judgement recommends; None if there is none.
-        others: further files, as the page, the tables, the user's code.
+        others: further files, as the page, the tables, the user's code, the workflow.
         software: what made it.
     """
 
