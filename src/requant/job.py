@@ -11,6 +11,7 @@ from pathlib import Path
 
 from requant.errors import RequantError
 from requant.frameworks import Extra, only
+from requant.warm import hand_over
 
 
 def share_library() -> None:
@@ -26,10 +27,13 @@ def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
     The message of a `RequantError` goes to the log and to standard error, without a traceback. Any other exception
     is a defect of ours: its traceback goes to the log, and it is raised again.
 
+    In a local run, the warm process of the run does all of it, and this process ends here (`requant.warm`).
+
     Args:
         log: the file.
         frameworks: that the job needs; others can't be imported in it.
     """
+    hand_over()
     logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(levelname)s %(message)s", force=True)
     try:
         with only(*frameworks):

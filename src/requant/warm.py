@@ -3,11 +3,11 @@
 A job of the workflow is a script in a Python process of its own, and most of a short one's time would go into importing
 NumPy, ONNX Runtime and SciPy. So the main process of a local run starts one warm process beside itself. When a script
 begins its work (`requant.job.reported`), it hands itself over: the warm process forks, the child runs the very script
-with the output, the folder and the environment of its caller, and the caller ends with the child's status. Where there is no
-warm process, as on a cluster, a script does its work itself.
+with the output, the folder and the environment of its caller, and the caller ends with the child's status. Where there
+is no warm process, as on a cluster, a script does its work itself.
 
-Nobody waits for anything that is dead: if the caller is killed, so is the child; if the main process ends, however it does,
-all of them end.
+Nothing waits for what is dead: if the caller is killed, so is the child; if the main process ends, however it does, all
+of them end.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def hand_over() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.connect(address)
-            work = {"script": os.path.abspath(script), "folder": os.getcwd(), "environment": dict(os.environ)}
+            work = {"script": str(Path(script).resolve()), "folder": str(Path.cwd()), "environment": dict(os.environ)}
             socket.send_fds(connection, [b"+"], [1, 2])
             connection.sendall(json.dumps(work).encode() + b"\n")
             status = connection.recv(16)
@@ -98,43 +98,40 @@ def serve(listener: socket.socket, parent: int, folder: Path, modules: Iterable[
             with contextlib.suppress(ImportError):
                 import_module(module)
     logging.disable(logging.NOTSET)
-    children: dict[int, _Child] = {}
-    wake, woken = os.pipe()
-    os.set_blocking(woken, False)
-    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    callers: dict[int, socket.socket] = {}  # by the process that works for them
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process tells when it is over
     try:
         while True:
-            readable, _, _ = select.select([listener, parent, wake, *(c.connection for c in children.values())], [], [])
+            watched: list[Any] = [listener, parent, wake, *callers.values()]
+            readable, _, _ = select.select(watched, [], [])
             if parent in readable:
                 return
             if wake in readable:
                 os.read(wake, _CHUNK)
-                _reap(children)
-            for pid, child in children.items():
-                if child.connection in readable:  # its caller says nothing more, so that it can only be gone
+                _reap(callers)
+            for pid, caller in callers.items():
+                if caller in readable:  # its caller says nothing more, so that it can only be gone
                     _kill(pid)
             if listener in readable:
-                _fork(listener, children)
+                _fork(listener, callers)
     finally:
-        for pid in children:
+        for pid in callers:
             _kill(pid)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Child:
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-
-
-def _reap(children: dict[int, _Child]) -> None:
-    for pid in list(children):
+def _reap(callers: dict[int, socket.socket]) -> None:
+    """Tell the callers of all processes that have ended their status."""
+    for pid in list(callers):
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            with children.pop(pid).connection as connection, contextlib.suppress(OSError):
+            with callers.pop(pid) as caller, contextlib.suppress(OSError):
                 code = os.waitstatus_to_exitcode(status)
-                connection.sendall(str(code if code >= 0 else 128 - code).encode())
+                caller.sendall(str(code if code >= 0 else 128 - code).encode())
 
 
 def _kill(pid: int) -> None:
@@ -142,7 +139,7 @@ def _kill(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _fork(listener: socket.socket, children: dict[int, _Child]) -> None:
+def _fork(listener: socket.socket, callers: dict[int, socket.socket]) -> None:
     connection, _ = listener.accept()
     try:
         _, outputs, _, _ = socket.recv_fds(connection, 1, 2)
@@ -158,7 +155,7 @@ def _fork(listener: socket.socket, children: dict[int, _Child]) -> None:
         os.setpgid(pid, pid)
     for descriptor in outputs:
         os.close(descriptor)
-    children[pid] = _Child(connection)
+    callers[pid] = connection
 
 
 def _run(work: dict[str, Any], outputs: list[int]) -> None:

@@ -30,6 +30,7 @@ from requant.job import share_library
 from requant.originals import read_lock, verify
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
 from requant.user_function import split_reference
+from requant.warm import start as start_warm_process
 
 SCHEMA = Path(workflow.current_basedir) / "../schemas/config.schema.yaml"
 

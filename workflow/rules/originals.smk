@@ -25,3 +25,5 @@ rule originals:
 onstart:
     require_unchanged_originals()
     require_frameworks()
+    if workflow.local_exec:
+        start_warm_process()
