@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from requant.errors import RequantError
+from requant.originals.index import INDEX_NAME
 from requant.originals.reading import read_text
 from requant.records import write_whole
 
 LOCK_NAME = "SHA256SUMS"
-_WRITING = f".{LOCK_NAME}.writing"
+_WRITING = f".{LOCK_NAME}.lock"
 _LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")  # with an asterisk: read as binary, which is the same here
 _FOLDER = re.compile(r"(\.(?:mlpackage|savedmodel))/.*")  # originals that are folders, and what is below them
 
@@ -113,9 +114,13 @@ def only_writer(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise RequantError(f"nothing can be written in {folder}: {error.strerror or error}.") from error
     try:
+        for name in (LOCK_NAME, INDEX_NAME):  # what one that was killed was writing, as `write_whole` names it
+            for unfinished in folder.glob(f".{name}.????????"):
+                unfinished.unlink()
         yield
     finally:
         path.unlink(missing_ok=True)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing is not enough where a process was forked meanwhile
         os.close(descriptor)
 
 

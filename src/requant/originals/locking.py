@@ -48,10 +48,10 @@ def lock_original(original: Path, entry: Entry = _NOTHING) -> list[str]:
             bytes under this name.
     """
     folder = original.parent
-    _require_original(original)
     if interrupted(folder):
         with only_writer(folder):
             finish(folder)
+    _require_original(original)
     if not read_lock(folder).names_of(original):
         digests = _digests_of(original)
         read_index(folder)  # one that can't be read stops this before anything is written

@@ -40,21 +40,28 @@ def files_below(original: Path) -> tuple[list[Path], list[str]]:
     while waiting:
         path = waiting.pop()
         try:
-            mode = path.lstat().st_mode
-            if stat.S_ISDIR(mode):
+            if problem := not_a_file(path):
+                problems.append(problem)
+            elif path.is_dir():
                 waiting += [path / name for name in os.listdir(path) if name not in IGNORED]  # noqa: PTH208
-            elif stat.S_ISREG(mode):
-                files.append(path)
             else:
-                problems.append(_not_a_file(path, mode))
+                files.append(path)
         except OSError as error:
             problems.append(unreadable(path, error))
     return sorted(files), sorted(problems)
 
 
-def _not_a_file(path: Path, mode: int) -> str:
+def not_a_file(path: Path) -> str:
+    """Return why what lies at a path can't be preserved; nothing for a file or a folder.
+
+    Raises:
+        OSError: if there is nothing, or nothing to be learned of it.
+    """
+    mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
         return f"{path} is a symbolic link: copy the model itself, so that it is preserved here."
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return ""
     return f"{path} is {_TYPES.get(stat.S_IFMT(mode), 'something else')}, not a file: it can't be preserved."
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from requant.errors import RequantError
 from requant.originals.index import INDEX_NAME, Entry, read_index, unknown_entries
 from requant.originals.lock_file import LOCK_NAME, Lock, clashes, locked_originals, original_of, read_lock, relative
-from requant.originals.reading import Advance, files_below, sha256
+from requant.originals.reading import Advance, files_below, not_a_file, sha256, unreadable
 from requant.originals.replacing import interrupted
 
 _HOW_TO_LOCK = "requant lock {path}"
@@ -93,10 +93,8 @@ def verify(original: Path, lock: Lock) -> dict[str, Any]:
     """
     require_locked(original, lock)
     names = lock.names_of(original)
-    problems = [
-        *_other_files(original, lock),
-        *filter(None, (_problem(lock.folder / n, lock.digests[n]) for n in names)),
-    ]
+    changed = (_problem(lock.folder / name, lock.digests[name]) for name in names)
+    problems = list(dict.fromkeys([*_other_files(original, lock), *filter(None, changed)]))
     if problems:
         raise RequantError(_explained("\n".join(problems), original, lock))
     return {
@@ -149,7 +147,7 @@ def bytes_of(folder: Path, originals: Sequence[Path] = ()) -> int:
 
 
 def _finding(original: Path, lock: Lock, changed: list[str]) -> Finding:
-    problems = [*_unlocked(original, lock), *_other_files(original, lock), *changed]
+    problems = dict.fromkeys([*_unlocked(original, lock), *_other_files(original, lock), *changed])
     return Finding(
         original,
         len(lock.names_of(original)),
@@ -240,12 +238,14 @@ def _other_files(original: Path, lock: Lock) -> list[str]:
 
 def _problem(path: Path, expected: str, advance: Advance | None = None) -> str:
     """Return what is wrong with the bytes of a locked file; nothing if they are the ones that were locked."""
-    if not os.path.lexists(path):
-        return f"{path} is missing, but locked. {_RESTORE}"
-    if not (path.is_dir() or path.is_file()) or path.is_symlink():
-        return ""  # a link or a pipe: told as what it is
     try:
+        if strange := not_a_file(path):
+            return strange
         found = sha256(path, advance)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{path} is missing, but locked. {_RESTORE}"
+    except OSError as error:
+        return unreadable(path, error)
     except RequantError as error:
         return str(error)
     if found == expected:
