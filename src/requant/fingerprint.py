@@ -13,7 +13,7 @@ def fingerprint(*parts: str, libraries: tuple[str, ...] = LIBRARIES) -> str:
     """Return the SHA-256 of some of this library's code and of the versions of what it builds on.
 
     Args:
-        parts: rooms (`coreml`) or single modules (`originals.py`), relative to this package.
+        parts: rooms (`coreml`) or single modules (`records.py`), relative to this package.
         libraries: distributions whose versions count; of one that is not installed, that it is not.
 
     Raises:

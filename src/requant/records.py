@@ -11,18 +11,38 @@ from typing import Any
 from requant.errors import RequantError
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that, whenever the process is killed, the path holds the old bytes or all of the new ones."""
+def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a file so that, whenever the process is killed, the path holds the old bytes or all of the new ones.
+
+    Args:
+        path: of the file.
+        data: its bytes.
+        durable: whether this holds for a machine that loses its power too; it takes longer.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
+        if durable:
+            flush(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def flush(path: Path) -> None:
+    """Have the system bring a file, or the names in a folder, to the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_record(path: Path, record: Any) -> None:

@@ -54,8 +54,8 @@ RUN = [name for name, model in MODELS.items() if model.is_run]
 # Scripts import the library, which neither the triggers nor the cache of Snakemake look at: its digest is a parameter.
 COREML = ["records.py", "coreml"]
 CODE = {
-    "originals": fingerprint("originals.py", libraries=()),
-    "data": fingerprint("originals.py", "records.py", "user_function.py", "evaluate/data", libraries=("numpy",)),
+    "originals": fingerprint("originals", libraries=()),
+    "data": fingerprint("originals", "records.py", "user_function.py", "evaluate/data", libraries=("numpy",)),
     "take": fingerprint(*COREML, "convert/conversion.py", "convert/coreml_model.py"),
     "convert": fingerprint(*COREML, "convert", libraries=("coremltools", "numpy", "onnx", "onnxruntime", "sympy")),
     "check": fingerprint(
