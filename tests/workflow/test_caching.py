@@ -1,7 +1,9 @@
-"""The cache between checkouts: what is made once is never made again elsewhere, and nothing is ever taken for another."""
+"""The cache between checkouts: what is made once is not made again elsewhere, and nothing is taken for another."""
 
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -61,10 +63,10 @@ def a_project(folder, spread=SPREAD, table=FUNCTION, seed=0):
     return project
 
 
-def made(project):
-    """Return which conversions and variants a project made itself: those have a log."""
-    logs = (path.name for path in (project.folder / "results").glob("*/logs/*.log"))
-    return sorted(name for name in logs if name.startswith(("convert", "quantize")))
+def made(run):
+    """Return the float models and variants that a run made itself, and gave to the cache."""
+    files = re.findall(r"^Moving output file (\S+) to cache", run.text, re.MULTILINE)
+    return {Path(file).name for file in files if not file.endswith(".json")}
 
 
 def contents(project):
@@ -92,7 +94,7 @@ def cache(tmp_path_factory):
 def first(tmp_path_factory, cache):
     project = a_project(tmp_path_factory.mktemp("one") / "checkout")
     project.configure(**project.models)
-    run(project, *CACHED)
+    assert len(made(run(project, *CACHED))) == len(contents(project)) / 2
     return project
 
 
@@ -100,14 +102,12 @@ def first(tmp_path_factory, cache):
 def second(tmp_path_factory, first):
     project = a_project(tmp_path_factory.mktemp("another") / "place" / "of_a_colleague")
     project.configure(**project.models)
-    run(project, *CACHED)
+    assert made(run(project, *CACHED)) == set()
     return project
 
 
 class TestTwoCheckouts:
     def test_the_second_makes_nothing_and_has_the_same_bytes(self, first, second):
-        assert len(made(first)) == len(contents(first)) / 2
-        assert made(second) == []
         assert contents(second) == contents(first)
 
     def test_the_cache_changes_no_bytes(self, first, tmp_path):
@@ -154,7 +154,8 @@ def test_what_differs_in_one_thing_is_never_taken_for_another(first, tmp_path):
     before, after = contents(first), contents(projects[0])
     same = {name for name in before.keys() & after.keys() if before[name] == after[name]}
     untouched = ("bits", "mode", "rule", "table", "beside")  # whose float model is the same
-    assert same == {f"{name}/float/{name}.mlmodel{ending}" for name in untouched for ending in ("", ".json")}
+    audits = {f"{name}/float/{name}.mlmodel.json" for name in (*untouched, "bytes")}
+    assert same == audits | {f"{name}/float/{name}.mlmodel" for name in untouched}
     assert {name.split("/")[0] for name in after} == set(projects[0].models)
 
 
@@ -165,8 +166,7 @@ def test_other_code_takes_nothing_of_this_code(first, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "src"))
     project = a_project(tmp_path / "checkout")
     project.configure(rule=project.models["rule"])
-    run(project, *CACHED)
-    assert made(project) == ["quantize_kmeans_4.mlmodel.log", "quantize_linear_4.mlmodel.log"]
+    assert made(run(project, *CACHED)) == {"rule_kmeans_4.mlmodel", "rule_linear_4.mlmodel"}
 
 
 def test_a_cache_that_was_emptied_is_filled_again(tmp_path, monkeypatch):
@@ -180,26 +180,33 @@ def test_a_cache_that_was_emptied_is_filled_again(tmp_path, monkeypatch):
     for path in cache.iterdir():
         path.unlink()
     assert contents(project) == {}  # all of it were links into the cache
-    project.configure(rule=project.models["rule"] | {"tensors": [{"name": "conv9*", "store": "8", "schemes": ["x"]}]})
-    assert run(project, *CACHED).jobs["quantize"] == 2
+    planned = run(project, "-n", *CACHED)
+    assert "were links to files that are gone from a cache" in planned.text
+    assert planned.jobs["quantize"] == 2
+    assert made(run(project, *CACHED)) == {"rule.mlmodel", "rule_kmeans_4.mlmodel", "rule_linear_4.mlmodel"}
     assert contents(project) == before
     assert len(list(cache.iterdir())) == len(before)
 
 
-def test_without_a_folder_for_the_cache_a_run_says_so(project, monkeypatch):
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        (None, "set the variable SNAKEMAKE_OUTPUT_CACHE to its absolute path"),
+        ("somewhere", "SNAKEMAKE_OUTPUT_CACHE is somewhere, a relative path"),
+        ("/nowhere/at/all", "SNAKEMAKE_OUTPUT_CACHE is /nowhere/at/all, but there is no such folder"),
+    ],
+)
+def test_a_cache_that_can_not_be_used_is_told_before_any_job(project, monkeypatch, location, message):
     monkeypatch.delenv("SNAKEMAKE_OUTPUT_CACHE", raising=False)
-    project.add_network()
-    project.configure(tiny=network("tiny", modes={"linear": [8]}))
-    assert "SNAKEMAKE_OUTPUT_CACHE" in run(project, *CACHED).text
-
-
-def test_a_folder_that_is_missing_is_named(project, monkeypatch):
-    monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", "nowhere")
+    if location:
+        monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", location)
     project.add_network()
     project.configure(tiny=network("tiny", modes={"linear": [8]}))
     done = project.snakemake(*CACHED)
     assert done.status != 0
-    assert "nowhere" in done.text
+    assert message in done.text
+    assert "Traceback" not in done.text
+    assert not (project.folder / "results").exists()
 
 
 def test_two_runs_that_fill_the_cache_at_once_do_no_damage(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 # What all rules share: the checked configuration, the wildcards, the input functions.
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from requant.caching import VARIABLE, remove_broken_links, require_usable
 from requant.configuration import (
     ModelSettings,
     read_models,
@@ -121,6 +123,24 @@ wildcard_constraints:
 USES_CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
 if USES_CONDA:
     share_library()
+
+
+def prepare_cache() -> None:
+    """Make sure that the cache between checkouts can be used, and forget the results that it has lost."""
+    if workflow.workflow_settings.cache is not None:
+        try:
+            require_usable(os.environ.get(VARIABLE))
+        except RequantError as error:
+            raise WorkflowError(str(error)) from None
+    lost = remove_broken_links(Path("results"))
+    if lost:
+        logger.info(
+            f"{len(lost)} results, as {lost[0]}, were links to files that are gone from a cache. They are made again."
+        )
+
+
+if workflow.is_main_process:
+    prepare_cache()
 
 
 def require_frameworks() -> None:
