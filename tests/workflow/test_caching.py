@@ -1,5 +1,6 @@
 """The cache between checkouts: what is made once is not made again elsewhere, and nothing is taken for another."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -65,7 +66,7 @@ def a_project(folder, spread=SPREAD, table=FUNCTION, seed=0):
 
 def made(run):
     """Return the float models and variants that a run made itself, and gave to the cache."""
-    files = re.findall(r"^Moving output file (\S+) to cache", run.text, re.MULTILINE)
+    files = re.findall(r"Moving output file (\S+) to cache", run.text)
     return {Path(file).name for file in files if not file.endswith(".json")}
 
 
@@ -220,3 +221,34 @@ def test_two_runs_that_fill_the_cache_at_once_do_no_damage(tmp_path, monkeypatch
         started.append(subprocess.Popen(project.command(*CACHED), cwd=project.folder, stderr=subprocess.DEVNULL))
     assert [process.wait() for process in started] == [0, 0]
     assert contents(projects[0]) == contents(projects[1])
+
+
+def files_imported(script):
+    """Return the modules of this library that a script imports, itself or through others, found by reading."""
+    package = REPOSITORY / "src/requant"
+    found, todo = set(), [REPOSITORY / "scripts" / script]
+    while todo:
+        for node in ast.walk(ast.parse(todo.pop().read_text())):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("requant"):
+                continue
+            base = package.joinpath(*node.module.split(".")[1:])
+            bases = [base, *(base / alias.name for alias in node.names)]
+            files = [file for each in bases for file in (each.with_suffix(".py"), each / "__init__.py")]
+            new = {file for file in files if file.is_file()} - found
+            found |= new
+            todo += new
+    return {file.relative_to(package).as_posix() for file in found}
+
+
+@pytest.mark.parametrize("rule", ["convert", "quantize"])
+def test_all_code_that_a_cached_rule_runs_is_in_its_key(rule):
+    text = (REPOSITORY / "workflow/rules/common.smk").read_text()
+    parts = re.search(rf'"{rule}": fingerprint\((.*?)libraries=', text, re.DOTALL)[1]
+    covered = ["records.py", "coreml", *re.findall(r'"([^"]+)"', parts)]
+    # What has no influence on the bytes: messages, the log, the check of the original, which is a rule's of its own.
+    free = ("errors.py", "job.py", "originals", "frameworks.py", "caching.py", "warm.py", "__init__.py")
+    missing = [
+        file for file in files_imported(f"{rule}.py")
+        if not any(file == part or file.startswith(f"{part}/") for part in covered) and not file.startswith(free)
+    ]  # fmt: skip
+    assert missing == []
