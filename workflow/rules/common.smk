@@ -1,5 +1,6 @@
 # What all rules share: the checked configuration, the wildcards, the input functions.
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from requant.caching import VARIABLE, remove_broken_links, require_usable
 from requant.configuration import (
     ModelSettings,
     read_models,
@@ -25,11 +27,12 @@ from requant.errors import RequantError
 from requant.evaluate.data import data_files
 from requant.evaluate.kept import trim_outputs
 from requant.fingerprint import fingerprint
-from requant.frameworks import FRAMEWORKS
+from requant.frameworks import FRAMEWORKS, installed_versions
 from requant.job import share_library
 from requant.originals import read_lock, verify
+from requant.records import read_record
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
-from requant.user_function import split_reference
+from requant.user_function import files_of_function
 from requant.warm import start as start_warm_process
 
 SCHEMA = Path(workflow.current_basedir) / "../schemas/config.schema.yaml"
@@ -53,11 +56,25 @@ RUN = [name for name, model in MODELS.items() if model.is_run]
 
 # Scripts import the library, which neither the triggers nor the cache of Snakemake look at: its digest is a parameter.
 COREML = ["records.py", "coreml"]
+CODECS = ("coremltools", "numpy", "protobuf")  # whose versions the bytes of a model that is written can hang on
 CODE = {
     "originals": fingerprint("originals", libraries=()),
     "data": fingerprint("originals", "records.py", "user_function.py", "evaluate/data", libraries=("numpy",)),
-    "take": fingerprint(*COREML, "convert/conversion.py", "convert/coreml_model.py"),
-    "convert": fingerprint(*COREML, "convert", libraries=("coremltools", "numpy", "onnx", "onnxruntime", "sympy")),
+    "take": fingerprint(
+        *COREML,
+        "convert/__init__.py",
+        "convert/conversion.py",
+        "convert/settings.py",
+        "convert/coreml_model.py",
+        libraries=CODECS,
+    ),
+    "convert": fingerprint(
+        *COREML,
+        "frameworks.py",
+        "user_function.py",
+        "convert",
+        libraries=(*CODECS, "onnx", "onnxruntime", "sympy"),
+    ),
     "check": fingerprint(
         *COREML,
         "convert",
@@ -65,7 +82,7 @@ CODE = {
         "evaluate",
         libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow", "scipy"),
     ),
-    "quantize": fingerprint(*COREML, "quantize", libraries=("coremltools", "numpy", "scipy")),
+    "quantize": fingerprint(*COREML, "user_function.py", "quantize", libraries=(*CODECS, "scipy")),
     "raise": fingerprint(
         *COREML,
         "runtime",
@@ -107,6 +124,24 @@ wildcard_constraints:
 USES_CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
 if USES_CONDA:
     share_library()
+
+
+def prepare_cache() -> None:
+    """Make sure that the cache between checkouts can be used, and forget the results that it has lost."""
+    if workflow.workflow_settings.cache is not None:
+        try:
+            require_usable(os.environ.get(VARIABLE))
+        except RequantError as error:
+            raise WorkflowError(str(error)) from None
+    lost = remove_broken_links(Path("results"))
+    if lost:
+        logger.info(
+            f"{len(lost)} results, as {lost[0]}, were links to files that are gone from a cache. They are made again."
+        )
+
+
+if workflow.is_main_process:
+    prepare_cache()
 
 
 def require_frameworks() -> None:
@@ -169,10 +204,10 @@ def float_model(wildcards) -> str:
     return float_path(model.name)
 
 
-def custom_function_file(wildcards) -> list[str]:
-    """Return the file of the user's function, which the variants of the mode custom_lut hang on."""
+def custom_function_files(wildcards) -> list[str]:
+    """Return the files of the user's function, which the variants of the mode custom_lut hang on."""
     reference = custom_function(wildcards)
-    return [str(split_reference(reference)[0])] if reference else []
+    return [str(path) for path in files_of_function(reference)] if reference else []
 
 
 def custom_function(wildcards) -> str:
@@ -217,6 +252,20 @@ def environment(wildcards) -> str | None:
 
 def conversion_code(wildcards) -> str:
     return CODE["take" if is_core_ml(settings(wildcards).original) else "convert"]
+
+
+def framework_versions(wildcards) -> dict[str, str]:
+    """Return the versions of the framework that converts an original, on which the float model hangs.
+
+    With conda they are in the environment, which Snakemake looks at. Where the framework is not installed, they are those
+    that the float model was made with: it needs no framework any more.
+    """
+    extras = [] if USES_CONDA else frameworks(wildcards)
+    found = {name: version for extra in extras for name, version in installed_versions(extra).items()}
+    audit = Path(float_path(wildcards.model) + ".json")
+    if extras and not found and audit.exists():
+        return read_record(audit).get("frameworks", {})
+    return found
 
 
 def conversion_without_limits(wildcards) -> dict:
@@ -321,9 +370,9 @@ def measured_function(wildcards) -> str:
     return (settings(wildcards).custom_lut or "") if mode == "custom_lut" else ""
 
 
-def measured_function_file(wildcards) -> list[str]:
+def measured_function_files(wildcards) -> list[str]:
     reference = measured_function(wildcards)
-    return [str(split_reference(reference)[0])] if reference else []
+    return [str(path) for path in files_of_function(reference)] if reference else []
 
 
 def measured_parts(wildcards) -> list[str]:
