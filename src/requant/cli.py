@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from requant.convert import format_of, is_core_ml
-from requant.errors import RequantError
+from requant.errors import RequantError, printable
 from requant.frameworks import Extra, only
 from requant.runtime.translation import ComputePrecision, ComputeUnits
 
@@ -36,7 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
         with only(*_frameworks(options)):
             command(options)
     except RequantError as error:
-        print(f"requant: {error}", file=sys.stderr)
+        print(f"requant: {printable(str(error))}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("requant: there is not enough memory.", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever reads the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -168,7 +171,7 @@ def _locked(original: Path, entry: Entry) -> str:
 
 def _require_whole(original: Path) -> list[str]:
     """Make sure that a package is complete, and return the files in it that its manifest does not name."""
-    from requant.coreml.manifest import require_whole
+    from requant.coreml.package import require_whole
 
     return require_whole(original) if original.suffix == ".mlpackage" and original.is_dir() else []
 

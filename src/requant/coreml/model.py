@@ -22,9 +22,11 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from requant.coreml.kind import PACKAGE_MODEL, Kind, kind_of_bodies, type_of_bodies
+from requant.coreml.kind import Kind, kind_of_bodies, type_of_bodies
 from requant.coreml.messages import Model_pb2
+from requant.coreml.package import PACKAGE_MODEL, read_file, read_folder, read_zip
 from requant.coreml.pipeline import walk_specs
+from requant.coreml.reading import reading
 from requant.errors import RequantError
 from requant.records import write_whole
 
@@ -84,34 +86,17 @@ def load(path: Path) -> Model:
     Raises:
         RequantError: if the file can't be read or is no Core ML model.
     """
-    try:
+    with reading(path):
         if path.is_dir():
-            return _from_members(_folder_members(path), path)
+            return _from_members(read_folder(path), path)
         if path.suffix == ".zip":
-            return _from_members(_zip_members(path), path)
-        return Model(_parse(path.read_bytes(), path), {}, path)
-    except OSError as error:
-        raise RequantError(f"{path} can't be read: {error.strerror or error}.") from error
+            return _from_members(read_zip(path), path)
+        return Model(_parse(read_file(path), path), {}, path)
 
 
 def size_of(path: Path) -> int:
     """Return the bytes that a model takes on disk: a file, or all files of a package."""
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.is_dir() else path.stat().st_size
-
-
-def _folder_members(path: Path) -> dict[str, bytes]:
-    return {f.relative_to(path).as_posix(): f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()}
-
-
-def _zip_members(path: Path) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
-            if any(".." in name.split("/") for name in names):
-                raise RequantError(f"{path} is not to be trusted: it names files outside of the package.")
-            return {name.partition("/")[2]: archive.read(name) for name in names}
-    except zipfile.BadZipFile as error:
-        raise RequantError(f"{path} is not a zip file: {error}.") from error
 
 
 def _from_members(members: dict[str, bytes], path: Path) -> Model:
@@ -215,12 +200,23 @@ def unpack_package(model: Model, folder: Path) -> None:
         raise RequantError(f"{model.path} is a {model.type}: its .mlmodel file is what Xcode takes.")
     if folder.suffix != ".mlpackage":
         raise RequantError(f"{folder} is not the name of a package: it has to end in .mlpackage.")
+    try:
+        _lay_out(package_members(model), folder)
+    except OSError as error:
+        raise RequantError(f"{folder} can't be written: {error.strerror or error}.") from error
+
+
+def _lay_out(members: Mapping[str, bytes], folder: Path) -> None:
+    """Write files beside a folder, then put them in its place."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    for name, data in package_members(model).items():
-        target = beside / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-    beside.chmod(0o755)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.replace(folder)
+    try:
+        for name, data in members.items():
+            target = beside / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        beside.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
