@@ -124,7 +124,6 @@ def receipt(store: Store, entry: Entry) -> dict[str, Any]:
         "model": entry.model,
         "release": entry.release,
         "object": f"ocfl/{entry.model}",
-        "version": f"v{entry.number}",
         "sha512": inventory.versions[entry.number - 1].state[RECORD],
     }
 

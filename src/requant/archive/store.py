@@ -133,6 +133,19 @@ class Store:
             finally:
                 self._clean()
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let others read, but nobody write meanwhile; on a disk that is only read, nobody could."""
+        self._restore_swapped()
+        try:
+            lock = (self.archive / ".lock").open("rb")
+        except OSError:
+            yield
+            return
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
+
     def add_version(
         self, identifier: str, message: str, created: str, files: Mapping[str, Source | bytes]
     ) -> Inventory:
@@ -283,7 +296,7 @@ def _append(
     name = f"v{len(versions) + 1}"
     (folder / name).mkdir()
     state: dict[str, str] = {}
-    for path in sorted(files):
+    for path in files:  # of equal files, the first one's path is where the bytes lie
         source, where = files[path], f"{name}/{CONTENT}/{path}"
         expected = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else source.sha256
         if expected in known:
