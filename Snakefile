@@ -21,6 +21,7 @@ localrules:
     packages,
     sensitivity,
     originals,
+    archive,
 
 
 include: "workflow/rules/common.smk"
@@ -77,3 +78,4 @@ include: "workflow/rules/quantize.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/sensitivity.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/archive.smk"

@@ -9,6 +9,8 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from requant.archive.software import CODE as CODE_OF_MODELS
+from requant.archive.software import CODE_LIBRARIES
 from requant.caching import VARIABLE, remove_broken_links, require_usable
 from requant.configuration import (
     ModelSettings,
@@ -108,6 +110,10 @@ CODE = {
     ),
     "report": fingerprint("evaluate", "report", libraries=("matplotlib", "pandas", "pillow")),
 }
+
+# Of the archive: the digest of all that models hang on, and where a release goes.
+MADE_BY = fingerprint(*CODE_OF_MODELS, libraries=CODE_LIBRARIES)
+ARCHIVE, RELEASE = config["archive"]["folder"], config["archive"]["release"]
 
 
 wildcard_constraints:
@@ -212,8 +218,12 @@ def custom_function_files(wildcards) -> list[str]:
 
 def custom_function(wildcards) -> str:
     """Return `file.py:function` where a tensor takes the mode custom_lut below 16 bits, nothing otherwise."""
-    model = settings(wildcards)
-    stored = model.selection.schemes(parsed(wildcards.scheme))
+    return function_of(settings(wildcards), parsed(wildcards.scheme))
+
+
+def function_of(model: ModelSettings, scheme: Scheme) -> str:
+    """Return the user's function that a variant calls, nothing if it calls none."""
+    stored = model.selection.schemes(scheme)
     return (model.custom_lut or "") if any(s.mode == "custom_lut" and s.is_table for s in stored) else ""
 
 
@@ -415,3 +425,49 @@ def evaluations(wildcards) -> list[str]:
 def all_outputs(wildcards) -> list[str]:
     model = wildcards.model
     return [path for variant in variants_of(model) for path in outputs_of(model, variant)]
+
+
+def released(wildcards) -> dict:
+    """Return what a release of a model is made of, by name."""
+    name, model = wildcards.model, settings(wildcards)
+    folder = f"results/{name}"
+    pictures = {"plot": "fidelity.svg", "sheet": "sheet.png", "viewer": "viewer.json"} if model.schemes else {}
+    return {
+        "originals": original_files(wildcards),
+        "original": f"{folder}/original.json",
+        "float_model": float_path(name),
+        "float_audit": f"{float_path(name)}.json",
+        "variants": [variant_path(name, str(scheme)) for scheme in model.schemes],
+        "audits": [f"{variant_path(name, str(scheme))}.json" for scheme in model.schemes],
+        "evaluations": evaluations(wildcards),
+        "table": f"{folder}/summary.tsv",
+        "judgement": f"{folder}/judgement.json",
+        "conversion": conversion_check(wildcards),
+        "user_files": files_of_user(model),
+        "maps": [f"{folder}/sensitivity/{family}.svg" for family in model.sensitivity.families],
+        **({"data": f"{folder}/data.json"} if model.is_run else {}),
+        **{part: f"{folder}/{file}" for part, file in pictures.items()},
+    }
+
+
+def files_of_user(model: ModelSettings) -> list[str]:
+    """Return the files of the user's that a model's variants or figures hang on; each once."""
+    table = [split_reference(model.custom_lut)[0]] if model.custom_lut else []
+    return list(dict.fromkeys(map(str, (*model.conversion_files, *table, *model.metric_files))))
+
+
+def conversion_functions(wildcards) -> list[str]:
+    factory = settings(wildcards).conversion.get("factory")
+    return [factory] if factory else []
+
+
+def selections_of_variants(wildcards) -> dict:
+    """Return which tensors take each scheme of a model."""
+    model = settings(wildcards)
+    return {str(scheme): model.selection.for_scheme(scheme).to_table() for scheme in model.schemes}
+
+
+def functions_of_variants(wildcards) -> dict:
+    """Return the user's function that each variant of a model calls, or nothing."""
+    model = settings(wildcards)
+    return {str(scheme): function_of(model, scheme) for scheme in model.schemes}

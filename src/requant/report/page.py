@@ -164,7 +164,7 @@ def _section(section: ModelSection) -> dict[str, Any]:
         "hazards": [{"name": each.name, "words": each.words, "source": each.source} for each in _hazards(summary)],
         "maps": [_map(path, summary.model) for path in section.maps],
         "chosen": summary.recommendation.scheme or "",
-        "command": _command(summary, section.folder),
+        "command": _command(summary),
     }
 
 
@@ -183,11 +183,11 @@ def _map(path: Path, model: str) -> dict[str, str]:
     }
 
 
-def _command(summary: Summary, folder: str) -> str:
+def _command(summary: Summary) -> str:
     """Return the command that makes the file to ship, and nothing else."""
     row = summary.table[summary.table["recommended"]].iloc[0]
     place = FLOAT if row["scheme"] == FLOAT else "variants"
-    return f"snakemake results/{folder.rpartition('/')[2]}/{place}/{row['file']}"
+    return f"snakemake results/{summary.model}/{place}/{row['file']}"
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:

@@ -1,0 +1,31 @@
+# Of the archive: what is made of a model goes into it as a release, with the original.
+
+
+rule archive:
+    """Archive a release of every configured model: its original, its variants, figures and page."""
+    input:
+        [f"{ARCHIVE}/releases/{model}/{RELEASE}.json" for model in MODELS],
+
+
+rule archive_release:
+    """Add a release of a model to the archive; the receipt says where it is."""
+    input:
+        unpack(released),
+    output:
+        f"{ARCHIVE}/releases/{{model}}/{RELEASE}.json",
+    log:
+        "results/{model}/logs/archive.log",
+    params:
+        archive=ARCHIVE,
+        release=RELEASE,
+        made_original=lambda wildcards: str(settings(wildcards).original),
+        locked=lambda wildcards: settings(wildcards).locked_digest,
+        wanted=config["archive"]["variants"],
+        schemes=lambda wildcards: list(map(str, settings(wildcards).schemes)),
+        conversion=conversion_without_limits,
+        conversion_functions=conversion_functions,
+        selections=selections_of_variants,
+        functions=functions_of_variants,
+        made_by=MADE_BY,
+    script:
+        "../../scripts/archive_release.py"
