@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,24 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def touched_since(moment: int, files: Iterable[Path]) -> bool:
+    """Return whether a file is missing, or its bytes may have changed since a moment.
+
+    The date that a file's entry was changed counts too: copying a file can keep the date of its bytes, not that one.
+
+    Args:
+        moment: in nanoseconds, as `st_mtime_ns`.
+        files: to look at.
+    """
+    for path in files:
+        if not path.is_file():
+            return True
+        status = path.stat()
+        if max(status.st_mtime_ns, status.st_ctime_ns) > moment:
+            return True
+    return False
 
 
 def write_record(path: Path, record: Any) -> None:

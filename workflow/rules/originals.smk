@@ -1,7 +1,9 @@
 rule verify:
     """Check a preserved original against its digests; everything of the model hangs on the record."""
+
+    # Touched originals are looked at before any job is planned (require_unchanged_originals): bytes count, not dates.
     input:
-        original_files,
+        ancient(original_files),
     output:
         "results/{model}/original.json",
     log:
@@ -23,5 +25,5 @@ rule originals:
 
 # Before the first job of a run, whichever that is: a changed original stops the run before any model is worked on.
 onstart:
-    require_unchanged_originals()
+    require_new_originals()
     require_frameworks()
