@@ -30,8 +30,9 @@ from requant.fingerprint import fingerprint
 from requant.frameworks import FRAMEWORKS, installed_versions
 from requant.job import share_library
 from requant.originals import read_lock, verify
-from requant.records import read_record, touched_since
+from requant.records import read_record, remove_unfinished, touched_since
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
+from requant.single_run import claim
 from requant.user_function import files_of_function
 
 SCHEMA = Path(workflow.current_basedir) / "../schemas/config.schema.yaml"
@@ -151,6 +152,16 @@ def require_frameworks() -> None:
                 require_framework(model.original)
             except RequantError as error:
                 raise WorkflowError(f"models.{model.name}: {error}") from None
+
+
+def begin_run() -> None:
+    """Claim the folder for this run, and clear away what killed ones left unfinished; or stop with a message."""
+    try:
+        if not claim(Path(".snakemake/running")):
+            logger.warning("The file system of this folder has no locks: take care that no other run is started here.")
+    except RequantError as error:
+        raise WorkflowError(str(error)) from None
+    remove_unfinished(Path("results"))
 
 
 def require_unchanged(model: ModelSettings) -> None:

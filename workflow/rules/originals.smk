@@ -24,6 +24,8 @@ rule originals:
 
 
 # Before the first job of a run, whichever that is: a changed original stops the run before any model is worked on.
+# Dry runs, reports and the processes of jobs do not come here.
 onstart:
+    begin_run()
     require_new_originals()
     require_frameworks()

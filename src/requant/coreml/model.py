@@ -26,7 +26,7 @@ from requant.coreml.kind import PACKAGE_MODEL, Kind, kind_of_bodies, type_of_bod
 from requant.coreml.messages import Model_pb2
 from requant.coreml.pipeline import walk_specs
 from requant.errors import RequantError
-from requant.records import write_whole
+from requant.records import UNFINISHED, write_whole, writing
 
 DATA_FOLDER = "Data/com.apple.CoreML/"
 WEIGHT_FILE = "weights/weight.bin"
@@ -208,19 +208,24 @@ def unpack_package(model: Model, folder: Path) -> None:
     """Lay out the `.mlpackage` folder that Xcode takes; an older one in its place is replaced.
 
     Raises:
-        RequantError: if the model is no ML Program, so that it needs no package, or the folder's name is not that of
-            one.
+        RequantError: if the model is no ML Program, so that it needs no package, the folder's name is not that of
+            one, or it can't be written.
     """
     if model.kind is not Kind.ML_PROGRAM:
         raise RequantError(f"{model.path} is a {model.type}: its .mlmodel file is what Xcode takes.")
     if folder.suffix != ".mlpackage":
         raise RequantError(f"{folder} is not the name of a package: it has to end in .mlpackage.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    for name, data in package_members(model).items():
-        target = beside / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-    beside.chmod(0o755)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.replace(folder)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=UNFINISHED, dir=folder.parent))
+        try:
+            for name, data in package_members(model).items():
+                target = beside / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+            beside.chmod(0o755)
+            shutil.rmtree(folder, ignore_errors=True)
+            beside.replace(folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
