@@ -32,8 +32,9 @@ from requant.fingerprint import fingerprint
 from requant.frameworks import FRAMEWORKS, installed_versions
 from requant.job import share_library
 from requant.originals import read_lock, verify
-from requant.records import read_record
+from requant.records import read_record, remove_unfinished, touched_since
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
+from requant.single_run import claim
 from requant.user_function import files_of_function
 from requant.warm import start as start_warm_process
 
@@ -160,16 +161,50 @@ def require_frameworks() -> None:
                 raise WorkflowError(f"models.{model.name}: {error}") from None
 
 
+def begin_run() -> None:
+    """Claim the folder for this run, and clear away what killed ones left unfinished; or stop with a message."""
+    try:
+        if not claim(Path(".snakemake/running")):
+            logger.warning("The file system of this folder has no locks: take care that no other run is started here.")
+    except RequantError as error:
+        raise WorkflowError(str(error)) from None
+    remove_unfinished(Path("results"))
+
+
+def require_unchanged(model: ModelSettings) -> None:
+    """Check an original against its digests, or stop with a message for the user."""
+    try:
+        verify(model.original, read_lock(model.original.parent))
+    except RequantError as error:
+        raise WorkflowError(f"models.{model.name}: {error}") from None
+
+
 def require_unchanged_originals() -> None:
-    """Check the originals that have no record, or were touched since it was written; stop with a message for the user."""
+    """Check the originals that have a record and were touched since; stop with a message for the user.
+
+    Here, and not by a job of `verify`, because a job removes the old record first: an original that is restored, or was
+    only copied again, would have everything made again. A stamp remembers when an original was found unchanged.
+    """
     for model in MODELS.values():
-        record = Path(f"results/{model.name}/original.json")
-        written = record.stat().st_mtime if record.exists() else 0
-        try:
-            if any(not path.is_file() or path.stat().st_mtime > written for path in model.locked_files):
-                verify(model.original, read_lock(model.original.parent))
-        except RequantError as error:
-            raise WorkflowError(f"models.{model.name}: {error}") from None
+        record, stamp = Path(f"results/{model.name}/original.json"), Path(f".snakemake/originals/{model.name}")
+        if not record.exists():
+            continue
+        checked = max(path.stat().st_mtime_ns for path in (record, stamp) if path.exists())
+        if touched_since(checked, model.locked_files):
+            require_unchanged(model)
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            stamp.touch()
+
+
+def require_new_originals() -> None:
+    """Check the originals that have no record yet."""
+    for model in MODELS.values():
+        if not Path(f"results/{model.name}/original.json").exists():
+            require_unchanged(model)
+
+
+if workflow.is_main_process:
+    require_unchanged_originals()
 
 
 def settings(wildcards) -> ModelSettings:

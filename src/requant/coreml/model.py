@@ -28,7 +28,7 @@ from requant.coreml.package import PACKAGE_MODEL, read_file, read_folder, read_z
 from requant.coreml.pipeline import walk_specs
 from requant.coreml.reading import reading
 from requant.errors import RequantError
-from requant.records import write_whole
+from requant.records import UNFINISHED, write_whole, writing
 
 DATA_FOLDER = "Data/com.apple.CoreML/"
 WEIGHT_FILE = "weights/weight.bin"
@@ -193,30 +193,24 @@ def unpack_package(model: Model, folder: Path) -> None:
     """Lay out the `.mlpackage` folder that Xcode takes; an older one in its place is replaced.
 
     Raises:
-        RequantError: if the model is no ML Program, so that it needs no package, or the folder's name is not that of
-            one.
+        RequantError: if the model is no ML Program, so that it needs no package, the folder's name is not that of
+            one, or it can't be written.
     """
     if model.kind is not Kind.ML_PROGRAM:
         raise RequantError(f"{model.path} is a {model.type}: its .mlmodel file is what Xcode takes.")
     if folder.suffix != ".mlpackage":
         raise RequantError(f"{folder} is not the name of a package: it has to end in .mlpackage.")
-    try:
-        _lay_out(package_members(model), folder)
-    except OSError as error:
-        raise RequantError(f"{folder} can't be written: {error.strerror or error}.") from error
-
-
-def _lay_out(members: Mapping[str, bytes], folder: Path) -> None:
-    """Write files beside a folder, then put them in its place."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        for name, data in members.items():
-            target = beside / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
-        beside.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=UNFINISHED, dir=folder.parent))
+        try:
+            for name, data in package_members(model).items():
+                target = beside / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+            beside.chmod(0o755)
+            shutil.rmtree(folder, ignore_errors=True)
+            beside.replace(folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
