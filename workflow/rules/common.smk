@@ -31,7 +31,7 @@ from requant.evaluate.kept import trim_outputs
 from requant.fingerprint import fingerprint
 from requant.frameworks import FRAMEWORKS, installed_versions
 from requant.job import share_library
-from requant.originals import read_lock, verify
+from requant.originals import sha256, read_lock, verify
 from requant.records import read_record, remove_unfinished, touched_since
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
 from requant.single_run import claim
@@ -109,6 +109,7 @@ CODE = {
         "evaluate",
         libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow", "scipy"),
     ),
+    "regression": fingerprint("evaluate", "report", "archive", libraries=("pandas",)),
     "report": fingerprint("evaluate", "report", libraries=("matplotlib", "pandas", "pillow")),
 }
 
@@ -485,9 +486,19 @@ def released(wildcards) -> dict:
     }
 
 
+def archived_releases() -> dict[str, str]:
+    """Return the digests of the receipts of all releases that the archive has of the configured models.
+
+    The check looks at releases, and makes none, so that they are no input of it.
+    """
+    folder = Path(ARCHIVE) / "releases"
+    receipts = sorted(path for model in MODELS for path in (folder / model).glob("*.json"))
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in receipts}
+
+
 def files_of_user(model: ModelSettings) -> list[str]:
     """Return the files of the user's that a model's variants or figures hang on; each once."""
-    table = [split_reference(model.custom_lut)[0]] if model.custom_lut else []
+    table = files_of_function(model.custom_lut) if model.custom_lut else []
     return list(dict.fromkeys(map(str, (*model.conversion_files, *table, *model.metric_files))))
 
 

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from requant.archive.contents import entries, read_release
 from requant.archive.record import Made, Release
+from requant.archive.store import Store
 from requant.evaluate.judgement import TARGETS, Target, target_of
-from requant.report.summary import Summary
+from requant.report.summary import Summary, read_summary
 
 LARGER = 0.01  # of the size: less is no regression
 _ROUNDING = 1e-5  # of any figure: tables have six digits
+
+
+def regressions_of(archive: Path, models: Iterable[tuple[Path, Path]]) -> list[str]:
+    """Return in what models are worse than their last releases, a sentence for each.
+
+    Args:
+        archive: the folder of the archive; there need not be one.
+        models: the table and the judgement of each.
+
+    Raises:
+        RequantError: if the record of a release is damaged, or not to be trusted.
+    """
+    store = Store(archive)
+    found = []
+    for table, judgement in models:
+        summary = read_summary(table, judgement)
+        releases = entries(store, summary.model)
+        found += regressions(summary, read_release(store, releases[-1])) if releases else []
+    return found
 
 
 def regressions(summary: Summary, release: Release) -> list[str]:
