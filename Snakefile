@@ -31,6 +31,7 @@ rule all:
     """Make and judge all configured variants, and write the report (this is the default)."""
     input:
         "results/report/index.html",
+        configured_variants(),
         expand("results/{model}/summary.tsv", model=MODELS),
         expand(
             "results/{model}/{result}",

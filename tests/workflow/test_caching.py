@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from requant.caching import require_usable
+from requant.errors import RequantError
 from tests.workflow.project import REPOSITORY, Project
 from tests.workflow.test_sources import add_onnx
 
@@ -208,6 +210,35 @@ def test_a_cache_that_can_not_be_used_is_told_before_any_job(project, monkeypatc
     assert message in done.text
     assert "Traceback" not in done.text
     assert not (project.folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (["convert", "measure_sensitivity", "quantize"], "names the rule measure_sensitivity, which can't be shared"),
+        ([], "names no rule. Write: --cache convert quantize"),
+    ],
+)
+def test_other_rules_than_the_two_are_refused(tmp_path, rules, message):
+    with pytest.raises(RequantError, match=re.escape(message)):
+        require_usable(str(tmp_path), rules)
+    require_usable(str(tmp_path), ["quantize", "convert"])
+
+
+def test_what_a_cache_has_lost_is_made_again_by_a_run_of_everything(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(cache))
+    project = a_project(tmp_path / "checkout")
+    project.configure(rule=project.models["rule"])
+    run(project, *CACHED[:3])
+    before = contents(project)
+    monkeypatch.delenv("SNAKEMAKE_OUTPUT_CACHE")
+    shutil.rmtree(cache)
+    done = run(project)
+    assert done.jobs["quantize"] == 2
+    assert "eligible for caching" not in done.text
+    assert contents(project) == before
 
 
 def test_two_runs_that_fill_the_cache_at_once_do_no_damage(tmp_path, monkeypatch):

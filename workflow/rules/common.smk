@@ -134,11 +134,15 @@ if USES_CONDA:
     share_library()
 
 
+# Asked for by --cache. The rules say so only then, for otherwise Snakemake recommends that option in every run.
+USES_CACHE = workflow.workflow_settings.cache is not None
+
+
 def prepare_cache() -> None:
     """Make sure that the cache between checkouts can be used, and forget the results that it has lost."""
-    if workflow.workflow_settings.cache is not None:
+    if USES_CACHE:
         try:
-            require_usable(os.environ.get(VARIABLE))
+            require_usable(os.environ.get(VARIABLE), workflow.workflow_settings.cache)
         except RequantError as error:
             raise WorkflowError(str(error)) from None
     lost = remove_broken_links(Path("results"))

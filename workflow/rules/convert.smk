@@ -8,7 +8,7 @@ rule convert:
         audit="results/{model}/float/{model}.{suffix}.json",
     log:
         "results/{model}/logs/convert.{suffix}.log",
-    cache: True
+    cache: USES_CACHE
     conda:
         environment
     # All that the bytes hang on has to be here or among the inputs, the name in the package too: wildcards are no part of

@@ -8,7 +8,7 @@ rule quantize:
         audit="results/{model}/variants/{model}_{scheme}.{suffix}.json",
     log:
         "results/{model}/logs/quantize_{scheme}.{suffix}.log",
-    cache: True
+    cache: USES_CACHE
     # Without the name, which is in the package, the cache would take another model's variant (docs/caching.md).
     params:
         name=lambda wildcards: f"{wildcards.model}_{wildcards.scheme}.{wildcards.suffix}",
