@@ -13,7 +13,7 @@ from requant.convert.coreml_model import convert
 from requant.coreml.kind import Kind, has_network_weights, read_kind
 from requant.coreml.model import load, save, size_of, unpack_package
 from requant.coreml.package import require_whole
-from requant.errors import RequantError
+from requant.errors import RequantError, UnforeseenError
 from requant.originals import lock_original
 from requant.quantize.scheme import Scheme
 from requant.quantize.variant import make_variant
@@ -70,24 +70,36 @@ class TooSlow(BaseException):
     """A way took longer than it may."""
 
 
-def examine(path, folder):
-    """Put a file through all ways and return what went wrong: the way, the error and where it was raised."""
+def examine(path, folder, foreseen=False):
+    """Put a file through all ways and return what went wrong: the way, the error and where it was raised.
+
+    Args:
+        path: of the file.
+        folder: that may be written in.
+        foreseen: whether what is wrong with a file has to be told where it is read, not by the last line of defence.
+    """
     found = []
     for way, function in WAYS.items():
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
             function(path, folder)
+        except UnforeseenError as error:
+            if foreseen:
+                found.append((way, *_told(error.__cause__)))
         except RequantError as error:
-            if not str(error):
-                found.append((way, "RequantError without a word", ""))
+            if str(path) not in str(error) and str(folder) not in str(error):
+                found.append((way, f"a message without the file's name: {error}"[:200], ""))
         except (Exception, TooSlow) as error:
-            frames = [f for f in traceback.extract_tb(error.__traceback__) if "requant" in f.filename]
-            ours = [f for f in frames if "/src/requant/" in f.filename] or frames
-            place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno} {ours[-1].name}" if ours else ""
-            found.append((way, f"{type(error).__name__}: {error}"[:200], place))
+            found.append((way, *_told(error)))
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     return found
+
+
+def _told(error):
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/src/requant/" in frame.filename]
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno} {frames[-1].name}" if frames else ""
+    return f"{type(error).__name__}: {error}"[:200], place
 
 
 def limit_this_process():

@@ -27,7 +27,7 @@ def file_of(seed):
     return name, *damaged_model(name, random)
 
 
-def examined(seeds, folder, log):
+def examined(seeds, folder, log, foreseen):
     """Examine the files of seeds in a process of its own, which may end as it will; what is found goes to a log."""
     process = os.fork()
     if process == 0:
@@ -41,7 +41,7 @@ def examined(seeds, folder, log):
                 inside.mkdir()
                 path = inside / f"m{suffix}"
                 path.write_bytes(data)
-                found = examine(path, inside)
+                found = examine(path, inside, foreseen)
                 shutil.rmtree(inside)
                 if list(folder.iterdir()) != [log]:
                     found.append(("any", "something was written outside of the folder", str(list(folder.iterdir()))))
@@ -61,14 +61,14 @@ def read(log):
                 return entries
 
 
-def fuzz(minutes, seed):
+def fuzz(minutes, seed, foreseen):
     """Examine files until the time is over; return how many there were, and what was found by its place."""
     sound_models()
     known, count, end = {}, 0, time.monotonic() + 60 * minutes
     while time.monotonic() < end:
         with tempfile.TemporaryDirectory() as name:
             folder, log = Path(name), Path(name) / "log"
-            status = examined(range(seed, seed + BATCH), folder, log)
+            status = examined(range(seed, seed + BATCH), folder, log, foreseen)
             entries = read(log)
         if status:
             last = entries[-1]
@@ -90,6 +90,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1)
     parser.add_argument("--seed", type=int, default=0, help="where to begin; with FILE, of the one to write")
+    parser.add_argument("--foreseen", action="store_true", help="find what only the last line of defence tells, too")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE")
     options = parser.parse_args()
     if options.file:
@@ -98,7 +99,7 @@ def main():
         path.write_bytes(data)
         print(f"{path}, from the model {name!r}")
         return 0
-    count, known = fuzz(options.minutes, options.seed)
+    count, known = fuzz(options.minutes, options.seed, options.foreseen)
     print(f"{count:,} files, {len(known)} places where something went wrong")
     return bool(known)
 

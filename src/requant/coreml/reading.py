@@ -18,12 +18,14 @@ def reading(path: Path) -> Iterator[None]:
     """Name the file of a model in the errors of whatever reads it.
 
     Raises:
-        RequantError: as it is raised inside; for any other error, an `UnforeseenError` that it is the cause of.
+        RequantError: as it is raised inside; of any other error, an `UnforeseenError`, whose cause that is.
     """
     try:
         yield
-    except RequantError:
-        raise
+    except RequantError as error:
+        if str(path) in str(error):
+            raise
+        raise RequantError(f"{path}: {error}") from error
     except MemoryError as error:
         raise RequantError(f"{path} takes more memory than there is.") from error
     except OSError as error:
