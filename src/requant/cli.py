@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+from requant.archive.commands import add_archive
 from requant.convert import format_of, is_core_ml
 from requant.errors import RequantError
 from requant.frameworks import Extra, only
@@ -37,7 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _frameworks(options: argparse.Namespace) -> list[Extra]:
-    """Return what the conversion of an original needs, for the command that converts."""
+    """Return what the conversion of an original needs, for a command that converts."""
+    if "frameworks" in options:
+        needed: list[Extra] = options.frameworks(options)
+        return needed
     if options.command is not _convert:
         return []
     extra = format_of(options.original).extra
@@ -112,7 +116,17 @@ def _parser() -> argparse.ArgumentParser:
     summary = commands.add_parser("summary", help="print the tables that the workflow wrote")
     summary.add_argument("results", nargs="?", type=Path, default=Path("results"), help="default: %(default)s")
     summary.set_defaults(command=_summary)
+
+    add_archive(commands, _software)
     return parser
+
+
+def _software() -> Any:
+    """Return what is installed here, with the digest of the code that models hang on."""
+    from requant.archive.software import CODE, CODE_LIBRARIES, describe_software
+    from requant.fingerprint import fingerprint
+
+    return describe_software(fingerprint(*CODE, libraries=CODE_LIBRARIES), None)
 
 
 def _lock(options: argparse.Namespace) -> None:

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from requant.archive.bill_of_materials import NAME as BILL
 from requant.archive.bill_of_materials import bill_of_materials
 from requant.archive.contents import ORIGINALS, Entry, entries, read_release
+from requant.archive.crate import NAME as CRATE
 from requant.archive.crate import crate_metadata
 from requant.archive.inventory import NAME, SIDECAR, Inventory, read_inventory, sidecar
 from requant.archive.rebuilding import lay_out_sources, make
 from requant.archive.record import Release
 from requant.archive.store import DECLARATION, ROOT_DECLARATION, Store, digests_of
-from requant.archive.verifying import BILL, CRATE, Finding, Progress, until, verify_archive
+from requant.archive.verifying import Finding, Progress, until, verify_archive
 from requant.errors import RequantError
 from requant.records import write_whole
 
