@@ -40,6 +40,7 @@ def repair(
     """
     done: list[str] = []
     findings = verify_archive(store, progress)
+    done += _root_declaration(store)
     with store.writing():
         done += list(_structure(store, findings))
     if done:  # only now is it known what else there is
@@ -51,11 +52,19 @@ def repair(
     return done, verify_archive(store, progress) if findings or done else []
 
 
+def _root_declaration(store: Store) -> list[str]:
+    """Write the declaration of the storage root anew, if it is one: all folders in it are objects."""
+    path = store.root / ROOT_DECLARATION[0]
+    if path.is_file() and path.read_bytes() == ROOT_DECLARATION[1]:
+        return []
+    if not all((store.folder(identifier) / DECLARATION[0]).is_file() for identifier in store.ids()):
+        return []
+    _write(path, ROOT_DECLARATION[1])
+    return [f"{path}: written anew"]
+
+
 def _structure(store: Store, findings: Sequence[Finding]) -> Iterator[str]:
     """Repair declarations and inventories, which can be told from each other."""
-    if any(finding.path.endswith(f"/{ROOT_DECLARATION[0]}") for finding in findings):
-        _write(store.root / ROOT_DECLARATION[0], ROOT_DECLARATION[1])
-        yield f"{store.root / ROOT_DECLARATION[0]}: written anew"
     for identifier in dict.fromkeys(finding.object for finding in findings if finding.object):
         folder = store.folder(identifier)
         broken = {finding.where for finding in findings if finding.object == identifier}
