@@ -13,6 +13,8 @@ from requant.archive.store import Store
 from requant.cli import main
 from requant.errors import RequantError
 from requant.originals import LOCK_NAME, read_lock
+from requant.quantize.scheme import Scheme
+from requant.quantize.variant import make_variant
 from tests.archive.archiving import require_valid, tree
 
 PAINTER = "archive/ocfl/painter/"
@@ -110,7 +112,6 @@ def test_the_original_comes_back_as_it_was(store, capsys):
     assert main(["archive", "restore", "painter@1"]) == 0
     assert main(["archive", "restore", "digits"]) == 0
     assert tree(Path("models_original")) == {**before, LOCK_NAME: (Path("models_original") / LOCK_NAME).read_bytes()}
-    assert read_lock(Path("models_original")).digests == read_lock(Path("models_original")).digests
     assert sorted(before[LOCK_NAME].splitlines()) == sorted(
         Path("models_original", LOCK_NAME).read_bytes().splitlines()
     )
@@ -212,9 +213,10 @@ def test_rebuilt_bit_for_bit_from_the_archive_alone(store, tmp_path, monkeypatch
 
 
 def test_what_is_rebuilt_otherwise_is_told_tensor_by_tensor(store, monkeypatch, capsys):
-    import requant.quantize.variant as variant
+    def otherwise(model, scheme, *rest):
+        return make_variant(model, Scheme.parse(str(scheme).replace("kmeans", "linear_lut")), *rest)
 
-    monkeypatch.setitem(variant._TABLE_FUNCTIONS, "kmeans", variant._TABLE_FUNCTIONS["linear_lut"])
+    monkeypatch.setattr("requant.archive.rebuilding.make_variant", otherwise)
     monkeypatch.setattr("requant.archive.software.version", lambda name: "0.0")
     assert main(["archive", "rebuild-check", "painter"]) == 1
     said = capsys.readouterr()

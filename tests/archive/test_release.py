@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from requant.archive.bill_of_materials import bill_of_materials
 from requant.archive.contents import entries, find, parse_release, read_release, write_release
 from requant.archive.crate import crate_metadata
-from requant.archive.release import wanted_schemes
+from requant.archive.release import _code, wanted_schemes
 from requant.archive.verifying import verify_archive
 from requant.errors import RequantError
 from tests.archive.archiving import archive, release_files, require_valid, tree
@@ -122,10 +123,6 @@ def test_wanted_variants(tmp_path):
 
 
 def test_files_of_the_same_name_get_a_place_each(network_release, project):
-    from dataclasses import replace
-
-    from requant.archive.release import _code
-
     files = replace(
         release_files(network_release[1], "3"), user_files=(Path("/a/f.py"), Path("/b/f.py"), Path("c/f.py"))
     )
