@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from requant.archive.commands import add_archive
 from requant.convert import format_of, is_core_ml
 from requant.errors import RequantError, printable
 from requant.frameworks import Extra, only
@@ -48,7 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _frameworks(options: argparse.Namespace) -> list[Extra]:
-    """Return what the conversion of an original needs, for the command that converts."""
+    """Return what the conversion of an original needs, for a command that converts."""
+    if "frameworks" in options:
+        needed: list[Extra] = options.frameworks(options)
+        return needed
     if options.command is not _convert:
         return []
     extra = format_of(options.original).extra
@@ -133,7 +137,17 @@ def _parser() -> argparse.ArgumentParser:
     summary = commands.add_parser("summary", help="print the tables that the workflow wrote")
     summary.add_argument("results", nargs="?", type=Path, default=Path("results"), help="default: %(default)s")
     summary.set_defaults(command=_summary)
+
+    add_archive(commands, _software)
     return parser
+
+
+def _software() -> Any:
+    """Return what is installed here, with the digest of the code that models hang on."""
+    from requant.archive.software import CODE, CODE_LIBRARIES, describe_software
+    from requant.fingerprint import fingerprint
+
+    return describe_software(fingerprint(*CODE, libraries=CODE_LIBRARIES), None)
 
 
 def _lock(options: argparse.Namespace) -> None:
@@ -177,20 +191,16 @@ def _require_whole(original: Path) -> list[str]:
 
 
 def _replace(options: argparse.Namespace, entry: Entry) -> None:
-    from importlib import import_module
-
+    from requant.archive.originals import find_original, preserve_original
     from requant.originals import replace_original
 
-    archive: Any = import_module("requant.archive.originals")
-
     def preserve(original: Path, lock: Lock) -> str:
-        where: str = archive.preserve_original(options.archive, original, lock)
+        where = preserve_original(options.archive, original, lock)
         print(f"{original}: kept as it was: {where}")
         return where
 
     def find(original: Path, lock: Lock) -> str | None:
-        where: str | None = archive.find_original(options.archive, original, lock)
-        return where
+        return find_original(options.archive, original, lock)
 
     _require_whole(options.new)
     kept = replace_original(options.replace, options.new, preserve, entry, find)

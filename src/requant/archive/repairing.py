@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from requant.archive.bill_of_materials import NAME as BILL
 from requant.archive.bill_of_materials import bill_of_materials
 from requant.archive.contents import ORIGINALS, Entry, entries, read_release
+from requant.archive.crate import NAME as CRATE
 from requant.archive.crate import crate_metadata
 from requant.archive.inventory import NAME, SIDECAR, Inventory, read_inventory, sidecar
 from requant.archive.rebuilding import lay_out_sources, make
 from requant.archive.record import Release
 from requant.archive.store import DECLARATION, ROOT_DECLARATION, Store, digests_of
-from requant.archive.verifying import BILL, CRATE, Finding, Progress, until, verify_archive
+from requant.archive.verifying import Finding, Progress, until, verify_archive
 from requant.errors import RequantError
 from requant.records import write_whole
 
@@ -38,6 +40,7 @@ def repair(
     """
     done: list[str] = []
     findings = verify_archive(store, progress)
+    done += _root_declaration(store)
     with store.writing():
         done += list(_structure(store, findings))
     if done:  # only now is it known what else there is
@@ -49,11 +52,19 @@ def repair(
     return done, verify_archive(store, progress) if findings or done else []
 
 
+def _root_declaration(store: Store) -> list[str]:
+    """Write the declaration of the storage root anew, if it is one: all folders in it are objects."""
+    path = store.root / ROOT_DECLARATION[0]
+    if path.is_file() and path.read_bytes() == ROOT_DECLARATION[1]:
+        return []
+    if not all((store.folder(identifier) / DECLARATION[0]).is_file() for identifier in store.ids()):
+        return []
+    _write(path, ROOT_DECLARATION[1])
+    return [f"{path}: written anew"]
+
+
 def _structure(store: Store, findings: Sequence[Finding]) -> Iterator[str]:
     """Repair declarations and inventories, which can be told from each other."""
-    if any(finding.path.endswith(f"/{ROOT_DECLARATION[0]}") for finding in findings):
-        _write(store.root / ROOT_DECLARATION[0], ROOT_DECLARATION[1])
-        yield f"{store.root / ROOT_DECLARATION[0]}: written anew"
     for identifier in dict.fromkeys(finding.object for finding in findings if finding.object):
         folder = store.folder(identifier)
         broken = {finding.where for finding in findings if finding.object == identifier}

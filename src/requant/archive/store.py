@@ -69,6 +69,15 @@ class Store:
         """The storage root."""
         return self.archive / ROOT
 
+    def require(self) -> None:
+        """Make sure that there is a store.
+
+        Raises:
+            RequantError: if there is none.
+        """
+        if not self.root.is_dir():
+            raise RequantError(f"there is no archive in {self.archive}. Make one with: snakemake archive")
+
     def ids(self) -> list[str]:
         """Return the ids of all objects, sorted."""
         self._restore_swapped()

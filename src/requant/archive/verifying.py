@@ -57,8 +57,7 @@ def verify_archive(store: Store, progress: Progress = lambda _done, _all: None) 
     Raises:
         RequantError: if there is no archive.
     """
-    if not store.root.is_dir():
-        raise RequantError(f"there is no archive in {store.archive}. Make one with: snakemake archive")
+    store.require()
     with store.reading():
         identifiers = store.ids()
         findings = list(_root(store))
