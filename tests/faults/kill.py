@@ -115,13 +115,19 @@ def run_undisturbed(folder: Path, targets: tuple[str, ...]) -> Reference:
 
 
 def half_done(reference: Reference, folder: Path, chance: random.Random) -> Project:
-    """Return a copy of what the undisturbed run made, with all dates, of which a part of the results is gone."""
+    """Return a copy of the undisturbed run, with all dates, as it was at a random moment: what came later is gone."""
     shutil.copytree(reference.project.folder, folder, copy_function=shutil.copy2, symlinks=True)
-    results = sorted(path for path in (folder / "results").rglob("*") if path.is_file() and "logs" not in path.parts)
-    share = chance.random()
-    for path in results:
-        if chance.random() < share:
-            path.unlink()
+    packages = list((folder / "results").rglob("*.mlpackage"))
+    files = [
+        path for path in (folder / "results").rglob("*") if path.is_file() and not set(packages) & set(path.parents)
+    ]
+    made = {path: path.stat().st_mtime for path in files if "logs" not in path.parts}
+    # A package is there when all of it is; its date is that of the whole.
+    made |= {path: max(file.stat().st_mtime for file in path.rglob("*")) for path in packages}
+    moment = chance.uniform(min(made.values()), max(made.values()))
+    for path, when in made.items():
+        if when > moment:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     project = Project.__new__(Project)
     project.folder = folder
     return project
