@@ -46,6 +46,16 @@ def fill(folder, leave):
     return filler
 
 
+def test_where_not_even_a_run_can_be_noted_down_nothing_is_started(tmp_path, mounted):
+    project = make_project(mounted(tmp_path / "disk", "20m") / "project")
+    filler = fill(tmp_path / "disk", 0)
+    run = project.snakemake("--", TARGETS["quantize"])
+    assert run.status != 0
+    assert "running can't be written, so that nothing was started: No space left on device" in run.text
+    filler.unlink()
+    assert project.snakemake("--", TARGETS["quantize"]).status == 0
+
+
 @pytest.mark.parametrize("leave", [0, 4096], ids=["nothing left", "4 kB left"])
 @pytest.mark.parametrize("rule", TARGETS)
 def test_a_full_disk_is_told_and_a_run_after_it_finishes(tmp_path, mounted, rule, leave):
