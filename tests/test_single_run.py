@@ -44,6 +44,12 @@ def test_a_second_process_is_told_who_is_at_work(tmp_path, holder):
     write_whole(tmp_path / "file", b"")  # a refused claim changes nothing for this process
 
 
+def test_a_folder_that_can_not_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RequantError, match=r"file/running can't be written, so that nothing was started: "):
+        single_run.claim(tmp_path / "file/running")
+
+
 def test_a_killed_process_leaves_nothing_in_the_way(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()

@@ -31,26 +31,35 @@ def claim(path: Path) -> bool:
         Whether the file system has such locks; if it has none, nothing keeps two runs apart.
 
     Raises:
-        RequantError: if another process holds it, saying which, where and since when.
+        RequantError: if another process holds it, saying which, where and since when, or the file can't be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        locks = _lock(handle, path)
+        mark = uuid.uuid4().hex
+        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        holder = {"process": os.getpid(), "host": platform.node(), "since": since, "mark": mark}
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(holder).encode(), 0)
+    except OSError as error:
+        raise RequantError(
+            f"{path.absolute()} can't be written, so that nothing was started: {error.strerror}."
+        ) from error
+    _held.append(handle)
+    os.environ[_VARIABLE] = f"{mark} {path.absolute()}"
+    return locks
+
+
+def _lock(handle: int, path: Path) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        locks = True
     except BlockingIOError:
         os.close(handle)
         raise RequantError(_who_holds(path)) from None
     except OSError:  # some network file systems have none
-        locks = False
-    mark = uuid.uuid4().hex
-    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    holder = {"process": os.getpid(), "host": platform.node(), "since": since, "mark": mark}
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(holder).encode(), 0)
-    _held.append(handle)
-    os.environ[_VARIABLE] = f"{mark} {path.absolute()}"
-    return locks
+        return False
+    return True
 
 
 def require_current(path: Path) -> None:

@@ -29,4 +29,4 @@ rule package:
     log:
         "results/{model}/logs/package_{scheme}.log",
     shell:
-        "requant unpack {input} {output} 2> {log}"
+        "requant unpack {input} {output} 2>&1 | tee {log}"
