@@ -95,7 +95,7 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 		--custom-compile-command "make lock" pyproject.toml requirements/build.in -o requirements/run.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
-		--custom-compile-command "make lock" pyproject.toml requirements/build.in --extra test \
+		--custom-compile-command "make lock" pyproject.toml requirements/build.in --extra test --extra signing \
 		-c requirements/run.lock -o requirements/test.lock
 
 clean:
