@@ -67,9 +67,10 @@ $(VENV)/run.stamp: requirements/run.lock pyproject.toml $(VENV)/created.stamp
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/test.stamp: requirements/test.lock $(VENV)/run.stamp
+$(VENV)/test.stamp: requirements/test.lock requirements/ocfl.lock $(VENV)/run.stamp
 	@echo "Installing what the tests need"
 	@$(PIP) install --require-hashes -r requirements/test.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements/ocfl.lock
 	@touch $@
 
 $(CONFORMANCE)/stamp: requirements/test.lock requirements/conformance.txt
@@ -97,6 +98,8 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 		--custom-compile-command "make lock" pyproject.toml requirements/build.in --extra test --extra signing \
 		-c requirements/run.lock -o requirements/test.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --no-deps \
+		--custom-compile-command "make lock" requirements/ocfl.in -o requirements/ocfl.lock
 
 clean:
 	rm -rf results .snakemake

@@ -3,12 +3,11 @@
 import shutil
 from pathlib import Path
 
-import ocfl
-
 from requant.archive.release import MadeFiles, ReleaseFiles, archive_release
 from requant.archive.software import describe_software
 from requant.originals import lock_original
 from requant.report.page import SectionFiles
+from tests.archive.ocfl_py import ocfl
 from tests.archive.releasing import TABLE_FUNCTION
 from tests.workflow.project import REPOSITORY
 

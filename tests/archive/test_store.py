@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 
-import ocfl
 import pytest
 
 from requant.archive import store as store_module
@@ -12,6 +11,7 @@ from requant.archive.inventory import SIDECAR, sidecar
 from requant.archive.store import Source, Store
 from requant.errors import RequantError
 from tests.archive.archiving import require_valid, tree
+from tests.archive.ocfl_py import ocfl
 
 DAY = "2025-03-01T12:00:00+00:00"
 
