@@ -4,6 +4,7 @@
 # make test-faults    kill the workflow fifty times at random moments, and see that it ends with the same bytes (half an hour)
 # make lint   formatting, linting and types
 # make conformance   run Apple's own tests through the runtime (half an hour; conformance-sample: two minutes)
+# make fuzz   damage models at random and put them through every reader (MINUTES=15)
 # make lock   resolve the dependencies anew (needs uv)
 
 VENV := .venv
@@ -20,7 +21,7 @@ PYTEST := -m pytest --numprocesses auto --dist loadscope
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-faults test-sources lint format lock conformance conformance-sample clean
+.PHONY: run test test-faults test-sources lint format lock conformance conformance-sample fuzz clean
 
 run: $(VENV)/run.stamp
 	@snakemake
@@ -41,6 +42,9 @@ conformance: $(CONFORMANCE)/stamp
 
 conformance-sample: $(VENV)/test.stamp
 	@python -m tests.conformance.run sample-operations sample-layers
+
+fuzz: $(VENV)/test.stamp
+	@python -m tests.coreml.fuzz --foreseen --minutes $(or $(MINUTES),15) --seed $$(date +%s)000 2>/dev/null
 
 lint: $(VENV)/test.stamp
 	ruff format --check .

@@ -3,9 +3,12 @@
 Each of them has to refuse it with a `RequantError` or take it, within its folder, some memory and some time.
 """
 
+import json
 import os
 import resource
 import signal
+import sys
+import tempfile
 import traceback
 from pathlib import Path
 
@@ -70,27 +73,27 @@ class TooSlow(BaseException):
     """A way took longer than it may."""
 
 
-def examine(path, folder, foreseen=False):
-    """Put a file through all ways and return what went wrong: the way, the error and where it was raised.
+def outcomes(path, folder, foreseen=False):
+    """Put a file through all ways and return of each what came of it: "taken", "refused" or "wrong", and what was said.
 
     Args:
         path: of the file.
         folder: that may be written in.
         foreseen: whether what is wrong with a file has to be told where it is read, not by the last line of defence.
     """
-    found = []
+    found = {}
     for way, function in WAYS.items():
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
             function(path, folder)
+            found[way] = "taken", ""
         except UnforeseenError as error:
-            if foreseen:
-                found.append((way, *_told(error.__cause__)))
+            found[way] = ("wrong", _told(error.__cause__)) if foreseen else ("refused", str(error))
         except RequantError as error:
-            if str(path) not in str(error) and str(folder) not in str(error):
-                found.append((way, f"a message without the file's name: {error}"[:200], ""))
+            named = str(path) in str(error) or str(folder) in str(error)
+            found[way] = ("refused", str(error)) if named else ("wrong", f"a message without the file's name: {error}")
         except (Exception, TooSlow) as error:
-            found.append((way, *_told(error)))
+            found[way] = "wrong", _told(error)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     return found
@@ -99,7 +102,7 @@ def examine(path, folder, foreseen=False):
 def _told(error):
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/src/requant/" in frame.filename]
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno} {frames[-1].name}" if frames else ""
-    return f"{type(error).__name__}: {error}"[:200], place
+    return f"{type(error).__name__} at {place}: {error}"[:300]
 
 
 def limit_this_process():
@@ -112,3 +115,17 @@ def limit_this_process():
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
     resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + MEMORY,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main():
+    """Put the files that are named through all ways, in some memory only, and print what came of it as JSON."""
+    limit_this_process()
+    found = {}
+    for name in sys.argv[1:]:
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = outcomes(Path(name), Path(folder))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from random import Random
 
-from tests.coreml.examination import examine, limit_this_process
+from tests.coreml.examination import limit_this_process, outcomes
 from tests.coreml.mutations import damaged_model, sound_models
 
 BATCH = 100
@@ -41,10 +41,11 @@ def examined(seeds, folder, log, foreseen):
                 inside.mkdir()
                 path = inside / f"m{suffix}"
                 path.write_bytes(data)
-                found = examine(path, inside, foreseen)
+                told = outcomes(path, inside, foreseen)
+                found = [(way, said) for way, (verdict, said) in told.items() if verdict == "wrong"]
                 shutil.rmtree(inside)
                 if list(folder.iterdir()) != [log]:
-                    found.append(("any", "something was written outside of the folder", str(list(folder.iterdir()))))
+                    found.append(("any", f"something was written outside: {list(folder.iterdir())}"))
                 stream.write(pickle.dumps((seed, name, found)))
         os._exit(0)
     _, status = os.waitpid(process, 0)
@@ -61,27 +62,27 @@ def read(log):
                 return entries
 
 
-def fuzz(minutes, seed, foreseen):
-    """Examine files until the time is over; return how many there were, and what was found by its place."""
+def fuzz(seed, foreseen, goes_on):
+    """Examine files as long as it is to go on; return how many there were, and what was found by its place."""
     sound_models()
-    known, count, end = {}, 0, time.monotonic() + 60 * minutes
-    while time.monotonic() < end:
+    known, count = {}, 0
+    while goes_on(count):
         with tempfile.TemporaryDirectory() as name:
             folder, log = Path(name), Path(name) / "log"
             status = examined(range(seed, seed + BATCH), folder, log, foreseen)
             entries = read(log)
         if status:
             last = entries[-1]
-            entries[-1] = (last[0], last[1], [("any", f"the process ended with {status}", "")])
+            entries[-1] = (last[0], last[1], [("any", f"the process ended with {status}")])
             seed = last[0] + 1
         else:
             seed += BATCH
         for number, model, found in entries:
             count += found is not None
-            for way, error, place in found or ():
-                key = (way, error.split(":")[0], place)
+            for way, said in found or ():
+                key = (way, said.split(":")[0])
                 if key not in known:
-                    print(f"seed {number} ({model}), {way}: {error}\n    {place}", flush=True)
+                    print(f"seed {number} ({model}), {way}: {said}", flush=True)
                 known[key] = known.get(key, 0) + 1
     return count, known
 
@@ -89,6 +90,7 @@ def fuzz(minutes, seed, foreseen):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1)
+    parser.add_argument("--files", type=int, help="end after so many files, not after some time")
     parser.add_argument("--seed", type=int, default=0, help="where to begin; with FILE, of the one to write")
     parser.add_argument("--foreseen", action="store_true", help="find what only the last line of defence tells, too")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE")
@@ -99,7 +101,9 @@ def main():
         path.write_bytes(data)
         print(f"{path}, from the model {name!r}")
         return 0
-    count, known = fuzz(options.minutes, options.seed, options.foreseen)
+    end = time.monotonic() + 60 * options.minutes
+    goes_on = (lambda count: count < options.files) if options.files else lambda count: time.monotonic() < end
+    count, known = fuzz(options.seed, options.foreseen, goes_on)
     print(f"{count:,} files, {len(known)} places where something went wrong")
     return bool(known)
 

@@ -99,6 +99,7 @@ def _tensor(
     if requested == UNTOUCHED and not _identical(before, after):
         raise RequantError(f"the tensor {after.name} was not to be touched, but came out of {scheme} changed.")
     signal, noise, largest = _errors(before.values, after.values)
+    count = max(after.values.size, 1)  # a tensor may be empty
     record = {
         "name": after.name,
         "shape": list(after.values.shape),
@@ -107,10 +108,10 @@ def _tensor(
         "form": after.form,
         "bits": after.bits,
         "bytes": after.stored_bytes,
-        "bits_per_weight": round(8 * after.stored_bytes / after.values.size, 4),
+        "bits_per_weight": round(8 * after.stored_bytes / count, 4),
         "snr_db": _finite(decibels(signal, noise)),
         "max_error": largest,
-        "zeros": round(float(1 - np.count_nonzero(after.values) / after.values.size), 6),
+        "zeros": round(float(1 - np.count_nonzero(after.values) / count), 6) if after.values.size else 0.0,
     }
     return record, signal, noise
 

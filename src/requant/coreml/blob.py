@@ -42,6 +42,17 @@ def read_blob(weight_file: bytes, offset: int) -> Blob:
     Raises:
         ValueError: if there is no blob, or it reaches beyond the end of the file.
     """
+    name, start, size, unused = _record(weight_file, offset)
+    return Blob(name, weight_file[start : start + size], unused)
+
+
+def blob_size(weight_file: bytes, offset: int) -> int:
+    """Return how many bytes the blob has whose record is at `offset`; see `read_blob`."""
+    return _record(weight_file, offset)[2]
+
+
+def _record(weight_file: bytes, offset: int) -> tuple[str, int, int, int]:
+    """Return the data type, the place, the size and the unused bits of a blob."""
     if offset + _RECORD.size > len(weight_file):
         raise ValueError(f"the weight file has {len(weight_file)} bytes and no record at {offset}")
     sentinel, number, size, start, unused = _RECORD.unpack_from(weight_file, offset)
@@ -50,7 +61,7 @@ def read_blob(weight_file: bytes, offset: int) -> Blob:
     name = next((name for name, value in BLOB_TYPES.items() if value == number), None)
     if name is None:
         raise ValueError(f"the blob at {offset} has the unknown data type {number}")
-    return Blob(name, weight_file[start : start + size], unused)
+    return name, start, size, unused
 
 
 class WeightFileWriter:

@@ -74,8 +74,9 @@ def _require_measure(operation: str, parts: Parts) -> None:
     """
     sizes = [np.asarray(part).size for part in parts.values()]
     elements = max(sizes, default=0)
-    if operation in _LOOKUP:
-        elements *= max(np.shape(parts["lut"])[-1:], default=1) if np.ndim(parts["lut"]) > 1 else 1
+    if operation in _LOOKUP and np.ndim(parts["lut"]) > 1:
+        indices = parts["indices_mask" if operation in _SPARSE else "indices"]
+        elements = max(elements, np.size(indices) * np.shape(parts["lut"])[-1])
     if operation == "constexpr_affine_dequantize":
         data, axis = np.asarray(parts["quantized_data"]), int(parts["axis"])
         axes = [_along(np.asarray(parts[key]), axis, data.ndim).shape for key in ("scale", "zero_point")]

@@ -7,13 +7,13 @@ operation, or of a `constexpr_*` operation that Core ML decompresses when it loa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from requant.coreml.blob import Blob, read_blob
+from requant.coreml.blob import Blob, blob_size, read_blob
 from requant.coreml.compression import decompress, form_of
 from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import DATA_FOLDER, Model
@@ -21,7 +21,9 @@ from requant.coreml.packing import packed_size, unpack
 from requant.coreml.weights import Form, StoredWeight
 from requant.errors import RequantError
 
+T = TypeVar("T")
 MODEL_PATH = "@model_path/"
+MOST_SHARING, ALWAYS_SHARED = 8, 64 << 20  # how often a program may read its weight files, and bytes beside that
 _LARGEST_WITHOUT_NUMBERS = 1 << 20  # elements of a constant that the program says nothing of but its type
 DTYPES: dict[str, str] = {
     "BOOL": "?", "FLOAT16": "<f2", "FLOAT32": "<f4", "FLOAT64": "<f8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4",
@@ -148,13 +150,31 @@ def blob_of(value: Any, model: Model) -> Blob:
     Raises:
         RequantError: if the file or the blob is missing or damaged.
     """
+    return _from_file(value, model, read_blob)
+
+
+def _from_file(value: Any, model: Model, read: Callable[[bytes, int], T]) -> T:
+    """Return what is read of the blob of a value."""
     name = blob_file(value)
     try:
-        return read_blob(model.files[name], value.blobFileValue.offset)
+        return read(model.files[name], value.blobFileValue.offset)
     except KeyError as error:
         raise RequantError(f"{model.path} is incomplete: {DATA_FOLDER}{name} is missing.") from error
     except ValueError as error:
         raise RequantError(f"{model.path} is damaged: {error}.") from error
+
+
+def _require_measure(block: Any, model: Model) -> None:
+    """Make sure that the values of a function do not share the bytes of the weight files beyond all measure.
+
+    Two operations may share a blob. A thousand of them that read the whole file would take a thousand times its memory.
+    """
+    size = sum(blob_bytes(operation, model) for operation in walk_operations(block))
+    there = sum(map(len, model.files.values()))
+    if size > MOST_SHARING * there + ALWAYS_SHARED:
+        raise RequantError(
+            f"{model.path} is not to be trusted: its program reads {size:,} bytes of weights from files of {there:,}."
+        )
 
 
 def _decode_bytes(data: bytes, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -232,6 +252,7 @@ def constant_values(block: Any, model: Model) -> dict[str, Any]:
     Raises:
         RequantError: if one can't be read, naming it and the file.
     """
+    _require_measure(block, model)
     return _values_of((operation for operation in walk_operations(block) if is_constant(operation)), model)
 
 
@@ -279,6 +300,7 @@ def stored_forms(model: Model) -> Iterator[tuple[str, Form, int]]:
 def _weight_chains(model: Model) -> Iterator[tuple[str, list[Any], int]]:
     """Yield the name, the operations and the stored bytes of every float tensor that lies in the weight file."""
     for _, function in sorted(model.spec.mlProgram.functions.items()):
+        _require_measure(block_of(function), model)
         for name, operations in _chains(block_of(function)).items():
             size = sum(_stored_bytes(operation, model, len(operations) > 1) for operation in operations)
             if size and data_type(operations[-1].outputs[-1].type) in ("FLOAT16", "FLOAT32"):
@@ -367,4 +389,4 @@ def blob_values(operation: Any) -> list[Any]:
 
 def blob_bytes(operation: Any, model: Model) -> int:
     """Return how many bytes an operation's values take in the weight file."""
-    return sum(len(blob_of(value, model).data) for value in blob_values(operation))
+    return sum(_from_file(value, model, blob_size) for value in blob_values(operation))

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from requant.errors import RequantError
-from requant.evaluate.data.arrays import UNREADABLE_ARRAYS
 from requant.evaluate.data.pictures import fitted, read_picture
 from requant.records import write_whole
 
@@ -94,15 +93,17 @@ def _example(feature: Feature) -> str:
 def _read_array(path: Path, name: str) -> NDArray[Any]:
     try:
         loaded = np.load(path, allow_pickle=False)
-    except UNREADABLE_ARRAYS as error:
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            if name not in loaded.files and len(loaded.files) != 1:
+                raise RequantError(f"{path} has no array {name!r}; it has {', '.join(loaded.files)}.")
+            array: NDArray[Any] = loaded[name if name in loaded.files else loaded.files[0]]
+            return array
+    except RequantError:
+        raise
+    except Exception as error:  # of damaged files, numpy raises whatever comes of them
         raise RequantError(f"{path} can't be read as an array: {error}.") from error
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        if name not in loaded.files and len(loaded.files) != 1:
-            raise RequantError(f"{path} has no array {name!r}; it has {', '.join(loaded.files)}.")
-        array: NDArray[Any] = loaded[name if name in loaded.files else loaded.files[0]]
-        return array
 
 
 def describe_outputs(outputs: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 LABELS = "labels"
 _FORMAT: Any = np.lib.format  # not typed
-# What numpy raises for a file of arrays.
-UNREADABLE_ARRAYS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, struct.error)
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a file in a zip: the lengths of its name and of what follows the name
 
 
@@ -101,7 +98,7 @@ def _open(path: Path) -> dict[str, NDArray[Any]]:
     single = path.suffix.lower() == ".npy"
     try:
         return {"": _open_npy(path)} if single else _open_npz(path)
-    except UNREADABLE_ARRAYS as error:
+    except Exception as error:  # of damaged files, numpy raises whatever comes of them
         raise RequantError(f"{path} can't be read as an {path.suffix} file of arrays: {error}.") from error
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from requant.coreml.description import Feature
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, struct.error)
+_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, struct.error, TypeError, OverflowError, MemoryError)
+MOST_GROWTH = 1040  # of a file by gzip, at the most
 _GZIP = b"\x1f\x8b"
 
 
@@ -105,10 +106,17 @@ def _read(path: Path) -> NDArray[Any]:
         with _stream(path) as stream:
             dtype, shape = _read_header(stream)
             if isinstance(stream, gzip.GzipFile):
-                return np.frombuffer(stream.read(), dtype).reshape(shape)
+                return np.frombuffer(_unpacked(path, stream, math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
             return np.memmap(path, dtype, "r", stream.tell(), shape)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
+
+
+def _unpacked(path: Path, stream: gzip.GzipFile, size: int) -> bytes:
+    """Return the rest of a compressed file, of which not much more is unpacked than it says there is."""
+    if size > path.stat().st_size * MOST_GROWTH:
+        raise ValueError(f"it says that it has {size:,} bytes, more than can come out of it")
+    return stream.read(size + 1)
 
 
 def _stream(path: Path) -> IO[bytes] | gzip.GzipFile:

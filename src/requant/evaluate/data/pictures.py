@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from requant.errors import RequantError
 from requant.evaluate.data.samples import EvaluationData, drawn, files_below, in_words, labels_by_folder
@@ -91,7 +91,7 @@ def read_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             return ImageOps.exif_transpose(picture).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
+    except Exception as error:  # of damaged files, and those of too many pixels, Pillow raises whatever comes of them
         raise RequantError(f"{path} can't be read as a picture: {error}.") from error
 
 
