@@ -1,6 +1,7 @@
 # make        set up and run the workflow on the shipped originals
 # make test   set up and run the tests
 # make test-sources   the tests of originals from PyTorch, TensorFlow, scikit-learn and XGBoost, with these installed
+# make test-faults    kill the workflow fifty times at random moments, and see that it ends with the same bytes (half an hour)
 # make lint   formatting, linting and types
 # make conformance   run Apple's own tests through the runtime (half an hour; conformance-sample: two minutes)
 # make lock   resolve the dependencies anew (needs uv)
@@ -19,7 +20,7 @@ PYTEST := -m pytest --numprocesses auto --dist loadscope
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-sources lint format lock conformance conformance-sample clean
+.PHONY: run test test-faults test-sources lint format lock conformance conformance-sample clean
 
 run: $(VENV)/run.stamp
 	@snakemake
@@ -27,6 +28,9 @@ run: $(VENV)/run.stamp
 
 test: $(VENV)/test.stamp
 	@python $(PYTEST)
+
+test-faults: $(VENV)/test.stamp
+	@python -m tests.faults.kill
 
 test-sources: $(SOURCES)-torch/stamp $(SOURCES)-tensorflow/stamp
 	@$(SOURCES)-torch/bin/python $(PYTEST) $(TORCH_TESTS) $(SOURCE_TESTS)
@@ -91,7 +95,7 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 		--custom-compile-command "make lock" pyproject.toml requirements/build.in -o requirements/run.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
-		--custom-compile-command "make lock" pyproject.toml requirements/build.in --extra test \
+		--custom-compile-command "make lock" pyproject.toml requirements/build.in --extra test --extra signing \
 		-c requirements/run.lock -o requirements/test.lock
 
 clean:

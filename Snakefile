@@ -31,6 +31,7 @@ rule all:
     """Make and judge all configured variants, and write the report (this is the default)."""
     input:
         "results/report/index.html",
+        configured_variants(),
         expand("results/{model}/summary.tsv", model=MODELS),
         expand(
             "results/{model}/{result}",
@@ -59,15 +60,18 @@ rule sensitivity:
 
 
 rule check:
-    """Fail if a model has variants but none that is good enough to ship; for continuous integration."""
+    """Fail if a model has no variant that is good enough, or a worse one than its last release; for CI."""
     input:
-        expand("results/{model}/judgement.json", model=MODELS),
+        judgements=expand("results/{model}/judgement.json", model=MODELS),
+        tables=expand("results/{model}/summary.tsv", model=MODELS),
     output:
         "results/check.json",
     log:
         "results/check.log",
     params:
-        code=CODE["report"],
+        archive=ARCHIVE,
+        releases=archived_releases(),
+        code=CODE["regression"],
     script:
         "scripts/check.py"
 

@@ -5,6 +5,7 @@ from requant.job import reported
 with reported(snakemake.log[0], *snakemake.params.frameworks):
     from requant.convert.conversion import make_float_model
     from requant.convert.settings import ConversionSettings
+    from requant.frameworks import installed_versions
     from requant.records import read_record, write_record
 
     audit = make_float_model(
@@ -13,4 +14,7 @@ with reported(snakemake.log[0], *snakemake.params.frameworks):
         Path(snakemake.output.model),
         ConversionSettings.of(snakemake.params.conversion),
     )
-    write_record(Path(snakemake.output.audit), audit)
+    versions = {
+        name: version for each in snakemake.params.frameworks for name, version in installed_versions(each).items()
+    }
+    write_record(Path(snakemake.output.audit), audit | ({"frameworks": versions} if versions else {}))

@@ -1,5 +1,8 @@
+import shutil
 import subprocess
 import sys
+from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -9,6 +12,7 @@ from onnx import helper, numpy_helper
 from requant.cli import main
 from requant.coreml.description import outputs_of
 from requant.coreml.model import load, save
+from requant.originals import Entry, read_index
 from requant.quantize.scheme import Scheme
 from requant.quantize.variant import quantize
 from requant.report.anatomy import describe
@@ -31,16 +35,141 @@ def originals(tmp_path, some_weights):
 
 def test_lock_then_verify(originals, capsys):
     assert main(["lock", str(originals / "a.mlmodel"), str(originals / "b.mlpackage")]) == 0
+    unrecorded = "  where it comes from and its licence are not recorded: --origin, --licence"
     assert capsys.readouterr().out.splitlines() == [
         f"{originals / 'a.mlmodel'}: locked, 1 file",
+        unrecorded,
         f"{originals / 'b.mlpackage'}: locked, 3 files",
+        unrecorded,
     ]
     assert main(["lock", str(originals / "a.mlmodel")]) == 0
     assert capsys.readouterr().out == f"{originals / 'a.mlmodel'}: locked already, unchanged\n"
     assert main(["verify", "--folder", str(originals)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{originals / 'a.mlmodel'}: unchanged, 1 file, 0.00 MB")
-    assert lines[1].startswith(f"{originals / 'b.mlpackage'}: unchanged, 3 files, 0.12 MB")
+    assert lines[0] == f"{originals / 'a.mlmodel'}: unchanged, 1 file, 0.00 MB"
+    assert lines[1].startswith("  locked on 2")
+    assert lines[2] == f"{originals / 'b.mlpackage'}: unchanged, 3 files, 0.12 MB"
+    assert lines[4] == "2 originals, 4 files, 0.12 MB: all unchanged"
+
+
+def test_lock_notes_where_an_original_comes_from(originals, capsys, monkeypatch):
+    path = originals / "a.mlmodel"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert main(["lock", str(path), "--origin", "https://example.org", "--licence", "MIT"]) == 0
+    words = "  origin: https://example.org; licence: MIT; locked on 1970-01-02"
+    assert capsys.readouterr().out == f"{path}: locked, 1 file\n{words}\n"
+    assert main(["verify", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == words
+    assert main(["lock", str(path), "--license", "Apache-2.0", "--date", "2026-01-31"]) == 0
+    known = read_index(originals)["a.mlmodel"]
+    assert known == Entry("https://example.org", "Apache-2.0", date(1970, 1, 2))
+    assert main(["lock", str(originals / "b.mlpackage"), "--date", "2026-01-31"]) == 0
+    assert read_index(originals)["b.mlpackage"] == Entry(locked=date(2026, 1, 31))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    capsys.readouterr()
+    assert main(["lock", str(path)]) == 1
+    assert "SOURCE_DATE_EPOCH has to be a number of seconds, not 'yesterday'" in capsys.readouterr().err
+
+
+def test_lock_goes_on_after_one_that_can_not_be_locked(originals, capsys):
+    missing, present = originals / "c.mlmodel", originals / "a.mlmodel"
+    assert main(["lock", str(missing), str(present), str(originals / "d.mlmodel")]) == 1
+    captured = capsys.readouterr()
+    assert f"{present}: locked" in captured.out
+    assert captured.err.startswith("requant: there are 2 problems.\n- ")
+    assert f"- {missing} does not exist." in captured.err
+
+
+def test_lock_refuses_a_package_that_is_not_whole(originals, capsys):
+    package = originals / "b.mlpackage"
+    (package / "Data/com.apple.CoreML/weights/weight.bin").unlink()
+    (package / "Data/com.apple.CoreML/weights").rmdir()
+    assert main(["lock", str(package)]) == 1
+    assert "its manifest names Data/com.apple.CoreML/weights, which is not there" in capsys.readouterr().err
+    (package / "Manifest.json").unlink()
+    assert main(["lock", str(package)]) == 1
+    assert "b.mlpackage is incomplete: it has no Manifest.json" in capsys.readouterr().err
+    assert not (originals / "SHA256SUMS").exists()
+    shutil.rmtree(package)
+    package.mkdir()
+    assert main(["lock", str(package)]) == 1
+    assert "b.mlpackage is an empty folder" in capsys.readouterr().err
+
+
+def test_lock_says_which_files_of_a_package_its_manifest_does_not_name(originals, capsys):
+    (originals / "b.mlpackage/notes.txt").write_text("mine")
+    assert main(["lock", str(originals / "b.mlpackage")]) == 0
+    assert "  with notes.txt, which its manifest does not name\n" in capsys.readouterr().out
+
+
+@pytest.fixture
+def archive(monkeypatch):
+    """Stand in for the archive, which has rooms and tests of its own."""
+    kept = {}
+
+    def preserve_original(folder, original, lock):
+        kept[folder, original.name, lock.digest_of(original)] = "kept"
+        return f"version 1 in {folder}"
+
+    def find_original(folder, original, lock):
+        return kept.get((folder, original.name, lock.digest_of(original)))
+
+    module = SimpleNamespace(preserve_original=preserve_original, find_original=find_original)
+    monkeypatch.setitem(sys.modules, "requant.archive.originals", module)
+
+
+def test_lock_replaces_an_original_and_says_where_the_old_one_is(originals, archive, capsys, tmp_path):
+    path, new = originals / "a.mlmodel", tmp_path / "new.mlmodel"
+    new.write_bytes(b"new")
+    assert main(["lock", str(path)]) == 0
+    capsys.readouterr()
+    assert main(["lock", "--replace", str(path), "--with", str(new), "--archive", str(tmp_path / "kept")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path}: kept as it was: version 1 in {tmp_path / 'kept'}",
+        f"{path}: replaced by {new}",
+    ]
+    assert main(["verify", str(path)]) == 0
+    assert path.read_bytes() == b"new"
+    assert main(["lock", "--replace", str(path), "--with", str(new)]) == 0
+    assert "the same bytes, nothing is replaced" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--replace", "a"], ["--with", "a"], ["a", "--replace", "a", "--with", "b"]])
+def test_a_replacement_wants_both_files_and_no_other(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(["lock", *arguments])
+    assert "give the originals to lock, or --replace FILE --with FILE" in capsys.readouterr().err
+
+
+def test_verify_tells_all_problems_and_what_is_not_locked(originals, capsys):
+    main(["lock", str(originals / "a.mlmodel"), str(originals / "b.mlpackage")])
+    (originals / "a.mlmodel").unlink()
+    (originals / "b.mlpackage/Manifest.json").chmod(0o644)
+    (originals / "b.mlpackage/Manifest.json").write_text("{}")
+    (originals / "b.mlpackage/more").write_text("")
+    (originals / "new.mlmodel").write_text("")
+    capsys.readouterr()
+    assert main(["verify", "--folder", str(originals)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1] == "2 originals, 4 files, 0.12 MB: 2 not as locked"
+    assert f"{originals / 'new.mlmodel'} is not locked" in captured.out
+    assert captured.err.startswith("requant: there are 3 problems.\n")
+    for part in ("a.mlmodel is missing, but locked", "more is not locked, though", "Manifest.json has changed"):
+        assert part in captured.err
+
+
+def test_verify_says_how_far_it_is_if_asked(originals, capsys):
+    main(["lock", str(originals / "b.mlpackage")])
+    capsys.readouterr()
+    assert main(["verify", "--progress", "--folder", str(originals)]) == 0
+    assert capsys.readouterr().err.endswith("\rverified 0 of 0 MB\n")
+
+
+def test_verify_wants_something_to_verify(originals, capsys):
+    assert main(["verify", "--folder", str(originals)]) == 1
+    assert f"nothing is locked in {originals}" in capsys.readouterr().err
+    assert main(["verify", "--folder", str(originals / "nowhere")]) == 1
+    assert "nowhere is no folder" in capsys.readouterr().err
 
 
 def test_verify_tells_a_changed_original_and_fails(originals, capsys):
@@ -50,7 +179,7 @@ def test_verify_tells_a_changed_original_and_fails(originals, capsys):
     capsys.readouterr()
     assert main(["verify", str(originals / "a.mlmodel")]) == 1
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert captured.out.splitlines()[-1] == "1 original, 1 file, 0.00 MB: 1 not as locked"
     assert captured.err.startswith(f"requant: {originals / 'a.mlmodel'} has changed since it was locked.")
 
 

@@ -148,7 +148,7 @@ def test_whether_an_original_is_locked_is_told_without_reading_it(folder):
 
 @pytest.mark.parametrize(
     "line",
-    ["nonsense", "a" * 64 + " one-space", "A" * 64 + "  upper", "a" * 63 + "  short", "g" * 64 + "  no-hexadecimal"],
+    ["nonsense", "a" * 64 + " one-space", "a" * 64 + "  ", "a" * 63 + "  short", "g" * 64 + "  no-hexadecimal"],
 )
 def test_a_malformed_line_of_the_lock_file_is_named(folder, line):
     with (folder / LOCK_NAME).open("a") as stream:

@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "requant"
 # The ground floor first: a room imports only from rooms before it.
 ROOMS = (
-    "errors", "records", "frameworks", "user_function", "warm", "job", "coreml", "originals", "convert", "quantize",
-    "runtime", "evaluate", "report", "archive", "configuration", "fingerprint", "cli",
+    "errors", "single_run", "records", "caching", "frameworks", "user_function", "warm", "job", "coreml", "originals",
+    "convert", "quantize", "runtime", "evaluate", "report", "archive", "configuration", "fingerprint", "cli",
 )  # fmt: skip
 
 
@@ -47,7 +47,9 @@ def test_no_room_knows_snakemake():
 
 
 def test_what_the_workflow_reads_for_every_job_is_light():
-    modules = "requant.configuration, requant.evaluate.data, requant.fingerprint, requant.quantize.custom"
+    modules = (
+        "requant.caching, requant.configuration, requant.evaluate.data, requant.fingerprint, requant.quantize.custom"
+    )
     program = (
         f"import sys, {modules}; print(*{{'coremltools', 'onnxruntime', 'pandas', 'matplotlib'}} & set(sys.modules))"
     )

@@ -5,20 +5,28 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from requant.archive.commands import add_archive
 from requant.convert import format_of, is_core_ml
-from requant.errors import RequantError
+from requant.errors import RequantError, printable
 from requant.frameworks import Extra, only
 from requant.runtime.translation import ComputePrecision, ComputeUnits
+
+if TYPE_CHECKING:
+    from requant.originals import Entry, Lock
 
 DATA_HELP = (
     "a folder, or a .csv, .npz, .npy or .wav file, or a .yaml file with the keys of the configuration's `data`; "
     "default: inputs made up from a seed"
 )
+LONG = 200_000_000  # bytes that take long enough to want to see how far it is
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
         with only(*_frameworks(options)):
             command(options)
     except RequantError as error:
-        print(f"requant: {error}", file=sys.stderr)
+        print(f"requant: {printable(str(error))}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("requant: there is not enough memory.", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever reads the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,12 +64,22 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     lock = commands.add_parser("lock", help="preserve new originals: write their digests down, make them read-only")
-    lock.add_argument("originals", nargs="+", type=Path, metavar="FILE")
-    lock.set_defaults(command=_lock)
+    lock.add_argument("originals", nargs="*", type=Path, metavar="FILE")
+    lock.add_argument("--origin", default="", metavar="TEXT", help="where they come from: an address, or words")
+    lock.add_argument("--licence", "--license", default="", metavar="TEXT", help="an SPDX identifier, or words")
+    lock.add_argument("--description", default="", metavar="TEXT", help="what they are")
+    lock.add_argument(
+        "--date", type=_date, metavar="YYYY-MM-DD", help="of locking; default: SOURCE_DATE_EPOCH, or today"
+    )
+    lock.add_argument("--replace", type=Path, metavar="FILE", help="replace a locked original, after archiving it")
+    lock.add_argument("--with", type=Path, metavar="FILE", dest="new", help="the new original; it is copied")
+    lock.add_argument("--archive", type=Path, default=Path("archive"), metavar="FOLDER", help="default: %(default)s")
+    lock.set_defaults(command=_lock, usage=lock)
 
     verify = commands.add_parser("verify", help="check preserved originals against their digests")
     verify.add_argument("originals", nargs="*", type=Path, metavar="FILE", help="default: all that are locked")
     verify.add_argument("--folder", type=Path, default=Path("models_original"), help="default: %(default)s")
+    verify.add_argument("--progress", action="store_true", help="say how far it is, on standard error")
     verify.set_defaults(command=_verify)
 
     describe = commands.add_parser("describe", help="say what a Core ML model is and what it stores")
@@ -130,19 +151,124 @@ def _software() -> Any:
 
 
 def _lock(options: argparse.Namespace) -> None:
-    from requant.originals import lock_original
+    from requant.originals import Entry
 
+    if bool(options.replace) != bool(options.new) or bool(options.originals) == bool(options.new):
+        options.usage.error("give the originals to lock, or --replace FILE --with FILE")
+    entry = Entry(options.origin, options.licence, options.date or _today(), options.description)
+    if options.new:
+        _replace(options, entry)
+        return
+    problems = []
     for original in options.originals:
-        added = lock_original(original)
-        print(f"{original}: " + (f"locked, {_files(len(added))}" if added else "locked already, unchanged"))
+        try:
+            print(_locked(original, entry))
+        except RequantError as error:
+            problems.append(str(error))
+    _fail(problems)
+
+
+def _locked(original: Path, entry: Entry) -> str:
+    """Lock an original and return what came of it, in words."""
+    from requant.originals import lock_original, read_index
+
+    unnamed = _require_whole(original)
+    added = lock_original(original, entry)
+    known = read_index(original.parent).get(original.name)
+    told = f"{original}: " + (f"locked, {_files(len(added))}" if added else "locked already, unchanged")
+    for name in unnamed if added else ():
+        told += f"\n  with {name}, which its manifest does not name"
+    if known and (known.origin or known.licence):
+        return f"{told}\n  {known.in_words()}"
+    return f"{told}\n  where it comes from and its licence are not recorded: --origin, --licence" if added else told
+
+
+def _require_whole(original: Path) -> list[str]:
+    """Make sure that a package is complete, and return the files in it that its manifest does not name."""
+    from requant.coreml.package import require_whole
+
+    return require_whole(original) if original.suffix == ".mlpackage" and original.is_dir() else []
+
+
+def _replace(options: argparse.Namespace, entry: Entry) -> None:
+    from requant.archive.originals import find_original, preserve_original
+    from requant.originals import replace_original
+
+    def preserve(original: Path, lock: Lock) -> str:
+        where = preserve_original(options.archive, original, lock)
+        print(f"{original}: kept as it was: {where}")
+        return where
+
+    def find(original: Path, lock: Lock) -> str | None:
+        return find_original(options.archive, original, lock)
+
+    _require_whole(options.new)
+    kept = replace_original(options.replace, options.new, preserve, entry, find)
+    print(f"{options.replace}: " + (f"replaced by {options.new}" if kept else "the same bytes, nothing is replaced"))
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date as 2026-01-31") from error
+
+
+def _today() -> date:
+    """Return the date to write down: that of SOURCE_DATE_EPOCH (https://reproducible-builds.org), if it is set."""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC).date() if seconds else date.today()
+    except (ValueError, OverflowError, OSError) as error:
+        raise RequantError(f"SOURCE_DATE_EPOCH has to be a number of seconds, not {seconds!r}.") from error
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from requant.originals import locked_originals, read_lock, verify
+    from requant.originals import bytes_of, verify_all
 
-    for original in options.originals or locked_originals(read_lock(options.folder)):
-        record = verify(original, read_lock(original.parent))
-        print(f"{original}: unchanged, {_files(len(record['sha256']))}, {record['bytes'] / 1e6:.2f} MB")
+    originals = options.originals
+    with _progress("verified", bytes_of(options.folder, originals), options.progress) as advance:
+        found = verify_all(options.folder, originals, advance)
+    for finding in found.originals:
+        state = "NOT AS LOCKED" if finding.problems else "unchanged"
+        print(f"{finding.original}: {state}, {_files(finding.files)}, {finding.size / 1e6:.2f} MB")
+        if finding.entry.in_words():
+            print(f"  {finding.entry.in_words()}")
+    for notice in found.notices:
+        print(notice)
+    wrong = sum(bool(finding.problems) for finding in found.originals)
+    files, size = sum(f.files for f in found.originals), sum(f.size for f in found.originals)
+    verdict = f"{wrong} not as locked" if wrong else "all unchanged"
+    count = len(found.originals)
+    print(f"{count} original{'' if count == 1 else 's'}, {_files(files)}, {size / 1e6:.2f} MB: {verdict}")
+    _fail(found.all_problems)
+
+
+def _fail(problems: list[str]) -> None:
+    """End the command with all problems, if there are any."""
+    if len(problems) > 1:
+        raise RequantError("\n".join([f"there are {len(problems)} problems.", *(f"- {p}" for p in problems)]))
+    if problems:
+        raise RequantError(problems[0])
+
+
+@contextmanager
+def _progress(verb: str, total: int, wanted: bool) -> Iterator[Callable[[int], None] | None]:
+    """Say on standard error how many bytes are done, if it is wanted, or a person waits for many of them."""
+    guard, done, told = threading.Lock(), 0, 0.0
+
+    def advance(size: int) -> None:
+        nonlocal done, told
+        with guard:
+            done += size
+            if time.monotonic() - told > 0.2 or done == total:
+                told = time.monotonic()
+                print(f"\r{verb} {done / 1e6:,.0f} of {total / 1e6:,.0f} MB", end="", file=sys.stderr, flush=True)
+
+    shown = wanted or (sys.stderr.isatty() and total > LONG)
+    yield advance if shown else None
+    if shown:
+        print(file=sys.stderr)
 
 
 def _files(count: int) -> str:

@@ -34,7 +34,7 @@ from requant.quantize.scheme import (
     require_storable,
 )
 from requant.quantize.selection import Selection
-from requant.user_function import split_reference
+from requant.user_function import files_of_function, split_reference
 
 RESERVED = {"report": "the folder of the report"}
 ALL, NONE = "all", "none"
@@ -129,8 +129,9 @@ class ModelSettings:
 
     @property
     def metric_files(self) -> tuple[Path, ...]:
-        """The files of the user's metrics, each once."""
-        return tuple(dict.fromkeys(split_reference(function)[0] for function in self.metrics.values()))
+        """The files of the user's metrics with the modules beside them that they import, each once."""
+        files = (path for function in self.metrics.values() for path in files_of_function(function))
+        return tuple(dict.fromkeys(files))
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -322,7 +323,7 @@ def _read_conversion(entry: Mapping[str, Any], original: Path) -> ConversionSett
 
 def _files_of(conversion: ConversionSettings) -> tuple[Path, ...]:
     labels = conversion.class_labels
-    files = [split_reference(conversion.factory)[0]] if conversion.factory else []
+    files = files_of_function(conversion.factory) if conversion.factory else []
     return (*files, *([labels] if isinstance(labels, Path) else []))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -10,10 +11,10 @@ LIBRARIES = ("coremltools", "numpy")
 
 
 def fingerprint(*parts: str, libraries: tuple[str, ...] = LIBRARIES) -> str:
-    """Return the SHA-256 of some of this library's code and of the versions of what it builds on.
+    """Return the SHA-256 of some of this library's code and of the versions of what it builds on, Python's too.
 
     Args:
-        parts: rooms (`coreml`) or single modules (`originals.py`), relative to this package.
+        parts: rooms (`coreml`) or single modules (`records.py`), relative to this package.
         libraries: distributions whose versions count; of one that is not installed, that it is not.
 
     Raises:
@@ -33,6 +34,7 @@ def fingerprint(*parts: str, libraries: tuple[str, ...] = LIBRARIES) -> str:
         for file in files:
             digest.update(f"{file.relative_to(here).as_posix()}\n".encode())
             digest.update(file.read_bytes())
+    digest.update(f"python {sys.version_info.major}.{sys.version_info.minor}\n".encode())
     for library in libraries:
         digest.update(f"{library} {_version(library)}\n".encode())
     return digest.hexdigest()

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -28,27 +29,32 @@ class Framework:
     Attributes:
         title: for people.
         modules: that have to be there.
+        distributions: whose versions a conversion hangs on; of those that are alternatives, one is installed.
         environment: Snakemake's conda environment with it, without folder and suffix.
         settings: environment variables that it reads when it is imported, for whoever did not set them.
     """
 
     title: str
     modules: tuple[str, ...]
+    distributions: tuple[str, ...]
     environment: str
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
 FRAMEWORKS: dict[Extra, Framework] = {
-    "torch": Framework("PyTorch", ("torch",), "torch"),
+    "torch": Framework("PyTorch", ("torch",), ("torch",), "torch"),
     # oneDNN's operations add up in another order on each kind of CPU, and announce themselves at length.
     "tensorflow": Framework(
         "TensorFlow",
         ("tensorflow",),
+        ("tensorflow", "tensorflow-cpu", "keras"),
         "tensorflow",
         {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "KERAS_BACKEND": "tensorflow"},
     ),
-    "scikit-learn": Framework("scikit-learn", ("sklearn", "skops"), "scikit-learn"),
-    "xgboost": Framework("XGBoost", ("xgboost",), "xgboost"),
+    "scikit-learn": Framework(
+        "scikit-learn", ("sklearn", "skops"), ("scikit-learn", "skops", "joblib"), "scikit-learn"
+    ),
+    "xgboost": Framework("XGBoost", ("xgboost",), ("xgboost",), "xgboost"),
 }
 # What coremltools imports where it finds it.
 _IMPORTED_BY_COREMLTOOLS = (
@@ -78,6 +84,15 @@ def require(extra: Extra, original: Path) -> None:
             f"    {sys.executable} -m pip install --editable '.[{extra}]'\n\n"
             "or run snakemake with --software-deployment-method conda, which sets up an environment for this rule."
         )
+
+
+def installed_versions(extra: Extra) -> dict[str, str]:
+    """Return the versions of a framework's distributions that are installed, by name; it is not imported."""
+    found = {}
+    for name in FRAMEWORKS[extra].distributions:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def is_installed(module: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from requant.errors import RequantError
+from requant.errors import RequantError, UnforeseenError
 from requant.frameworks import Extra, only
 from requant.warm import hand_over
 
@@ -39,7 +39,7 @@ def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
         with only(*frameworks):
             yield
     except RequantError as error:
-        logging.error("%s", error)
+        logging.error("%s", error, exc_info=isinstance(error, UnforeseenError))
         print(f"\nrequant: {error}\n", file=sys.stderr)
         sys.exit(1)
     except Exception:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,47 @@ def split_reference(reference: str) -> tuple[Path, str]:
     if not separator or not file.endswith(".py") or not function.isidentifier():
         raise RequantError(f"{reference!r} does not name a function. Write file.py:function.")
     return Path(file), function
+
+
+def files_of_function(reference: str) -> list[Path]:
+    """Return the file of a function and the modules beside it that it imports, itself or through another of them.
+
+    The files are read, not run. Modules that are imported under a computed name, and other files that the function
+    opens, can't be seen so. A file that is missing or is no Python is returned without what it imports.
+
+    Raises:
+        RequantError: if it does not have the form `file.py:function`.
+    """
+    path, _ = split_reference(reference)
+    found = [path]
+    for file in found:  # grows while it is gone through
+        found += [each for each in dict.fromkeys(_modules_beside(file, path.parent)) if each not in found]
+    return found
+
+
+def _modules_beside(file: Path, folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder of what a Python file imports."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (OSError, SyntaxError, ValueError):
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _files_of_module(folder, alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            start = file.parents[node.level - 1] if 0 < node.level <= len(file.parents) else folder
+            parts = node.module.split(".") if node.module else []
+            for alias in node.names:  # a name that is imported from a package can be a module in it
+                yield from _files_of_module(start, [*parts, alias.name])
+
+
+def _files_of_module(folder: Path, parts: list[str]) -> Iterator[Path]:
+    """Yield the files that are run when `parts[0].parts[1]...` is imported from a folder."""
+    for length in range(1, len(parts) + 1):
+        place = folder.joinpath(*parts[:length])
+        candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+        yield from (path for path in candidates if path.is_file())
 
 
 def load_function(reference: str, key: str) -> Callable[..., Any]:

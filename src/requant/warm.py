@@ -55,7 +55,7 @@ def start(modules: Iterable[str] = MODULES) -> None:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
     _started.append(process)
-    os.environ[VARIABLE] = json.dumps([sys.executable, str(address)])
+    os.environ[VARIABLE] = json.dumps([sys.executable, str(address), os.getpid()])
 
 
 _started: list[subprocess.Popen[bytes]] = []  # held, so that the pipe stays open as long as this process lives
@@ -63,7 +63,7 @@ _started: list[subprocess.Popen[bytes]] = []  # held, so that the pipe stays ope
 
 def hand_over() -> None:
     """Let the warm process do the work of this script, and end with its status; return if there is none to do it."""
-    executable, address = json.loads(os.environ.get(VARIABLE, "[null, null]"))
+    executable, address, main = json.loads(os.environ.get(VARIABLE, "[null, null, 0]"))
     script = getattr(sys.modules["__main__"], "__real_file__", None)  # Snakemake's name for the script as it runs
     if script is None or executable != sys.executable:
         return
@@ -76,9 +76,20 @@ def hand_over() -> None:
             status = connection.recv(16)
         except OSError:
             return
-    if status:
-        sys.stdout.flush()
-        os._exit(int(status))
+    if not status and _lives(main):  # the warm process alone has died
+        return
+    sys.stdout.flush()
+    os._exit(int(status or 1))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def serve(listener: socket.socket, parent: int, folder: Path, modules: Iterable[str]) -> None:
@@ -150,6 +161,8 @@ def _fork(listener: socket.socket, callers: dict[int, socket.socket]) -> None:
         return
     pid = os.fork()
     if pid == 0:
+        for other in (listener, *callers.values()):
+            other.close()
         _run(work, outputs)
     with contextlib.suppress(OSError):
         os.setpgid(pid, pid)

@@ -108,7 +108,7 @@ def test_a_zip_without_a_model_is_refused(tmp_path):
 
 def test_a_damaged_zip_is_refused(tmp_path):
     (tmp_path / "m.mlpackage.zip").write_bytes(b"no zip at all")
-    with pytest.raises(RequantError, match="is not a Core ML model"):
+    with pytest.raises(RequantError, match="is not a zip file, or it is damaged"):
         read_kind(tmp_path / "m.mlpackage.zip")
 
 

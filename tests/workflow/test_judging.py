@@ -1,6 +1,7 @@
 """Judging without quantizing again: the check for continuous integration, and metrics of the user's."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -89,6 +90,18 @@ class TestJudging:
         assert "wanted at least 90.0 dB" in run.text
         assert "Traceback" not in run.text
         assert not (project.folder / "results/check.json").exists()
+
+    def test_the_check_fails_where_a_model_is_worse_than_its_last_release(self, project):
+        project.configure(tiny=tiny(targets={"min_psnr": 5}))
+        run = project.snakemake("--", "archive", "check")
+        assert run.status == 0, run.text
+        project.configure(tiny=tiny(modes={"linear": [8]}, targets={"min_psnr": 5}))
+        run = project.snakemake("--", "check")
+        assert run.status != 0
+        assert "tiny: linear_8 would ship with size " in run.text
+        assert "release 1 shipped linear_4 with size " in run.text
+        shutil.rmtree(project.folder / "archive")
+        assert project.snakemake("--", "check").status == 0
 
     def test_a_changed_metric_evaluates_again_and_runs_nothing(self, project):
         project.configure(tiny=tiny())

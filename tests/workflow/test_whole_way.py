@@ -127,6 +127,11 @@ class TestWholeWay:
         changed = {name for name, digest in project.digests().items() if digest != before[name]}
         assert changed == {"tiny_custom_lut_4.mlmodel", "tiny_custom_lut_4.mlmodel.json"}
 
+    def test_a_release_can_be_planned_of_models_with_a_function_of_the_users(self, project):
+        run = project.snakemake("-n", "--", "archive")
+        assert run.status == 0, run.text
+        assert run.jobs["archive_release"] == 2
+
     def test_deleted_results_come_back_with_the_same_bytes(self, project):
         before = project.digests()
         shutil.rmtree(project.folder / "results")

@@ -16,7 +16,7 @@ rule archive_release:
     log:
         "results/{model}/logs/archive.log",
     params:
-        archive=ARCHIVE,
+        archive=lambda wildcards: ARCHIVE,
         release=RELEASE,
         made_original=lambda wildcards: str(settings(wildcards).original),
         locked=lambda wildcards: settings(wildcards).locked_digest,

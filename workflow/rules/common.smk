@@ -1,5 +1,6 @@
 # What all rules share: the checked configuration, the wildcards, the input functions.
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from snakemake.utils import validate
 
 from requant.archive.software import CODE as CODE_OF_MODELS
 from requant.archive.software import CODE_LIBRARIES
+from requant.caching import VARIABLE, remove_broken_links, require_usable
 from requant.configuration import (
     ModelSettings,
     read_models,
@@ -27,11 +29,13 @@ from requant.errors import RequantError
 from requant.evaluate.data import data_files
 from requant.evaluate.kept import trim_outputs
 from requant.fingerprint import fingerprint
-from requant.frameworks import FRAMEWORKS
+from requant.frameworks import FRAMEWORKS, installed_versions
 from requant.job import share_library
-from requant.originals import read_lock, verify
+from requant.originals import sha256, read_lock, verify
+from requant.records import read_record, remove_unfinished, touched_since
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
-from requant.user_function import split_reference
+from requant.single_run import claim
+from requant.user_function import files_of_function
 from requant.warm import start as start_warm_process
 
 SCHEMA = Path(workflow.current_basedir) / "../schemas/config.schema.yaml"
@@ -55,11 +59,25 @@ RUN = [name for name, model in MODELS.items() if model.is_run]
 
 # Scripts import the library, which neither the triggers nor the cache of Snakemake look at: its digest is a parameter.
 COREML = ["records.py", "coreml"]
+CODECS = ("coremltools", "numpy", "protobuf")  # whose versions the bytes of a model that is written can hang on
 CODE = {
-    "originals": fingerprint("originals.py", libraries=()),
-    "data": fingerprint("originals.py", "records.py", "user_function.py", "evaluate/data", libraries=("numpy",)),
-    "take": fingerprint(*COREML, "convert/conversion.py", "convert/coreml_model.py"),
-    "convert": fingerprint(*COREML, "convert", libraries=("coremltools", "numpy", "onnx", "onnxruntime", "sympy")),
+    "originals": fingerprint("originals", libraries=()),
+    "data": fingerprint("originals", "records.py", "user_function.py", "evaluate/data", libraries=("numpy",)),
+    "take": fingerprint(
+        *COREML,
+        "convert/__init__.py",
+        "convert/conversion.py",
+        "convert/settings.py",
+        "convert/coreml_model.py",
+        libraries=CODECS,
+    ),
+    "convert": fingerprint(
+        *COREML,
+        "frameworks.py",
+        "user_function.py",
+        "convert",
+        libraries=(*CODECS, "onnx", "onnxruntime", "sympy"),
+    ),
     "check": fingerprint(
         *COREML,
         "convert",
@@ -67,7 +85,7 @@ CODE = {
         "evaluate",
         libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow", "scipy"),
     ),
-    "quantize": fingerprint(*COREML, "quantize", libraries=("coremltools", "numpy", "scipy")),
+    "quantize": fingerprint(*COREML, "user_function.py", "quantize", libraries=(*CODECS, "scipy")),
     "raise": fingerprint(
         *COREML,
         "runtime",
@@ -91,6 +109,7 @@ CODE = {
         "evaluate",
         libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow", "scipy"),
     ),
+    "regression": fingerprint("evaluate", "report", "archive", libraries=("pandas",)),
     "report": fingerprint("evaluate", "report", libraries=("matplotlib", "pandas", "pillow")),
 }
 
@@ -115,6 +134,28 @@ if USES_CONDA:
     share_library()
 
 
+# Asked for by --cache. The rules say so only then, for otherwise Snakemake recommends that option in every run.
+USES_CACHE = workflow.workflow_settings.cache is not None
+
+
+def prepare_cache() -> None:
+    """Make sure that the cache between checkouts can be used, and forget the results that it has lost."""
+    if USES_CACHE:
+        try:
+            require_usable(os.environ.get(VARIABLE), workflow.workflow_settings.cache)
+        except RequantError as error:
+            raise WorkflowError(str(error)) from None
+    lost = remove_broken_links(Path("results"))
+    if lost:
+        logger.info(
+            f"{len(lost)} results, as {lost[0]}, were links to files that are gone from a cache. They are made again."
+        )
+
+
+if workflow.is_main_process:
+    prepare_cache()
+
+
 def require_frameworks() -> None:
     """Stop with a message for the user if an original that is to be converted needs a framework that is not installed."""
     for model in MODELS.values():
@@ -125,16 +166,50 @@ def require_frameworks() -> None:
                 raise WorkflowError(f"models.{model.name}: {error}") from None
 
 
+def begin_run() -> None:
+    """Claim the folder for this run, and clear away what killed ones left unfinished; or stop with a message."""
+    try:
+        if not claim(Path(".snakemake/running")):
+            logger.warning("The file system of this folder has no locks: take care that no other run is started here.")
+    except RequantError as error:
+        raise WorkflowError(str(error)) from None
+    remove_unfinished(Path("results"))
+
+
+def require_unchanged(model: ModelSettings) -> None:
+    """Check an original against its digests, or stop with a message for the user."""
+    try:
+        verify(model.original, read_lock(model.original.parent))
+    except RequantError as error:
+        raise WorkflowError(f"models.{model.name}: {error}") from None
+
+
 def require_unchanged_originals() -> None:
-    """Check the originals that have no record, or were touched since it was written; stop with a message for the user."""
+    """Check the originals that have a record and were touched since; stop with a message for the user.
+
+    Here, and not by a job of `verify`, because a job removes the old record first: an original that is restored, or was
+    only copied again, would have everything made again. A stamp remembers when an original was found unchanged.
+    """
     for model in MODELS.values():
-        record = Path(f"results/{model.name}/original.json")
-        written = record.stat().st_mtime if record.exists() else 0
-        try:
-            if any(not path.is_file() or path.stat().st_mtime > written for path in model.locked_files):
-                verify(model.original, read_lock(model.original.parent))
-        except RequantError as error:
-            raise WorkflowError(f"models.{model.name}: {error}") from None
+        record, stamp = Path(f"results/{model.name}/original.json"), Path(f".snakemake/originals/{model.name}")
+        if not record.exists():
+            continue
+        checked = max(path.stat().st_mtime_ns for path in (record, stamp) if path.exists())
+        if touched_since(checked, model.locked_files):
+            require_unchanged(model)
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            stamp.touch()
+
+
+def require_new_originals() -> None:
+    """Check the originals that have no record yet."""
+    for model in MODELS.values():
+        if not Path(f"results/{model.name}/original.json").exists():
+            require_unchanged(model)
+
+
+if workflow.is_main_process:
+    require_unchanged_originals()
 
 
 def settings(wildcards) -> ModelSettings:
@@ -175,10 +250,10 @@ def float_model(wildcards) -> str:
     return float_path(model.name)
 
 
-def custom_function_file(wildcards) -> list[str]:
-    """Return the file of the user's function, which the variants of the mode custom_lut hang on."""
+def custom_function_files(wildcards) -> list[str]:
+    """Return the files of the user's function, which the variants of the mode custom_lut hang on."""
     reference = custom_function(wildcards)
-    return [str(split_reference(reference)[0])] if reference else []
+    return [str(path) for path in files_of_function(reference)] if reference else []
 
 
 def custom_function(wildcards) -> str:
@@ -227,6 +302,20 @@ def environment(wildcards) -> str | None:
 
 def conversion_code(wildcards) -> str:
     return CODE["take" if is_core_ml(settings(wildcards).original) else "convert"]
+
+
+def framework_versions(wildcards) -> dict[str, str]:
+    """Return the versions of the framework that converts an original, on which the float model hangs.
+
+    With conda they are in the environment, which Snakemake looks at. Where the framework is not installed, they are those
+    that the float model was made with: it needs no framework any more.
+    """
+    extras = [] if USES_CONDA else frameworks(wildcards)
+    found = {name: version for extra in extras for name, version in installed_versions(extra).items()}
+    audit = Path(float_path(wildcards.model) + ".json")
+    if extras and not found and audit.exists():
+        return read_record(audit).get("frameworks", {})
+    return found
 
 
 def conversion_without_limits(wildcards) -> dict:
@@ -331,9 +420,9 @@ def measured_function(wildcards) -> str:
     return (settings(wildcards).custom_lut or "") if mode == "custom_lut" else ""
 
 
-def measured_function_file(wildcards) -> list[str]:
+def measured_function_files(wildcards) -> list[str]:
     reference = measured_function(wildcards)
-    return [str(split_reference(reference)[0])] if reference else []
+    return [str(path) for path in files_of_function(reference)] if reference else []
 
 
 def measured_parts(wildcards) -> list[str]:
@@ -401,9 +490,19 @@ def released(wildcards) -> dict:
     }
 
 
+def archived_releases() -> dict[str, str]:
+    """Return the digests of the receipts of all releases that the archive has of the configured models.
+
+    The check looks at releases, and makes none, so that they are no input of it.
+    """
+    folder = Path(ARCHIVE) / "releases"
+    receipts = sorted(path for model in MODELS for path in (folder / model).glob("*.json"))
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in receipts}
+
+
 def files_of_user(model: ModelSettings) -> list[str]:
     """Return the files of the user's that a model's variants or figures hang on; each once."""
-    table = [split_reference(model.custom_lut)[0]] if model.custom_lut else []
+    table = files_of_function(model.custom_lut) if model.custom_lut else []
     return list(dict.fromkeys(map(str, (*model.conversion_files, *table, *model.metric_files))))
 
 

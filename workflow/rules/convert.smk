@@ -8,12 +8,17 @@ rule convert:
         audit="results/{model}/float/{model}.{suffix}.json",
     log:
         "results/{model}/logs/convert.{suffix}.log",
+    cache: USES_CACHE
     conda:
         environment
+    # All that the bytes hang on has to be here or among the inputs, the name in the package too: wildcards are no part of
+    # what the cache between checkouts looks for (docs/caching.md).
     params:
+        name=lambda wildcards: f"{wildcards.model}.{wildcards.suffix}",
         original=lambda wildcards: str(settings(wildcards).original),
         conversion=conversion_without_limits,
         frameworks=frameworks,
+        versions=framework_versions,
         code=conversion_code,
     script:
         "../../scripts/convert.py"

@@ -1,7 +1,9 @@
 rule verify:
     """Check a preserved original against its digests; everything of the model hangs on the record."""
+
+    # Touched originals are looked at before any job is planned (require_unchanged_originals): bytes count, not dates.
     input:
-        original_files,
+        ancient(original_files),
     output:
         "results/{model}/original.json",
     log:
@@ -22,8 +24,10 @@ rule originals:
 
 
 # Before the first job of a run, whichever that is: a changed original stops the run before any model is worked on.
+# Dry runs, reports and the processes of jobs do not come here.
 onstart:
-    require_unchanged_originals()
+    begin_run()
+    require_new_originals()
     require_frameworks()
     if workflow.local_exec:
         start_warm_process()

@@ -2,13 +2,16 @@ rule quantize:
     """Quantize the float model by one scheme, as kmeans_4, and audit what the file really stores."""
     input:
         model=float_model,
-        custom=custom_function_file,
+        custom=custom_function_files,
     output:
         model="results/{model}/variants/{model}_{scheme}.{suffix}",
         audit="results/{model}/variants/{model}_{scheme}.{suffix}.json",
     log:
         "results/{model}/logs/quantize_{scheme}.{suffix}.log",
+    cache: USES_CACHE
+    # Without the name, which is in the package, the cache would take another model's variant (docs/caching.md).
     params:
+        name=lambda wildcards: f"{wildcards.model}_{wildcards.scheme}.{wildcards.suffix}",
         scheme=lambda wildcards: wildcards.scheme,
         custom=custom_function,
         selection=selection,
@@ -26,4 +29,4 @@ rule package:
     log:
         "results/{model}/logs/package_{scheme}.log",
     shell:
-        "requant unpack {input} {output} 2> {log}"
+        "requant unpack {input} {output} 2>&1 | tee {log}"

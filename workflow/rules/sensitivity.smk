@@ -3,7 +3,7 @@ rule measure_sensitivity:
     input:
         model=measured_model,
         data="results/{model}/data.json",
-        custom=measured_function_file,
+        custom=measured_function_files,
     output:
         "results/{model}/sensitivity/{family}/part_{part}.json",
     log:

@@ -1,9 +1,9 @@
 """Signatures of releases with a key of one's own, in the format of the OpenSSF Model Signing specification 1.0.
 
 A signature is one file, a Sigstore bundle (https://github.com/ossf/model-signing-spec): the SHA-256 of every file of
-the release, signed with ECDSA. It lies beside the archive's store, because a release in there does not change any more.
-The library `model-signing`, an extra of this project, makes and checks it, without a network, a certificate authority
-or a transparency log.
+the release, signed with ECDSA. It lies beside the archive's store, because a release in there does not change any
+more. The library `model-signing`, an extra of this project, makes and checks it, without a network, a certificate
+authority or a transparency log.
 """
 
 from __future__ import annotations

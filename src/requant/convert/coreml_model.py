@@ -10,6 +10,7 @@ from requant.coreml.inventory import network_fields, require_float
 from requant.coreml.kind import Kind
 from requant.coreml.model import Model, load
 from requant.coreml.network import WeightField, decode, set_float32
+from requant.coreml.reading import reading
 
 
 def convert(path: Path, settings: ConversionSettings | None = None) -> Model:
@@ -29,9 +30,10 @@ def convert(path: Path, settings: ConversionSettings | None = None) -> Model:
     """
     del settings
     model = load(path)
-    kind = model.kind
-    require_float(model)
-    return _in_float32(model) if kind is Kind.NEURAL_NETWORK else model
+    with reading(path):
+        kind = model.kind
+        require_float(model)
+        return _in_float32(model) if kind is Kind.NEURAL_NETWORK else model
 
 
 def _in_float32(model: Model) -> Model:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from requant.coreml.deployment import oldest_system
 from requant.coreml.inventory import each_weight
 from requant.coreml.model import Model
+from requant.coreml.reading import reading
 from requant.coreml.weights import StoredWeight
 from requant.errors import RequantError
 
@@ -58,12 +59,17 @@ def audit(variant: Model, float_model: Model, scheme: str, requests: Requests | 
         RequantError: if a tensor is missing, has another shape, is not finite, or was not to be touched and is not
             identical to the bit.
     """
+    with reading(variant.path):
+        return _audited(variant, float_model, scheme, requests or {})
+
+
+def _audited(variant: Model, float_model: Model, scheme: str, requests: Requests) -> dict[str, Any]:
     tensors = []
     powers = np.zeros(2)
     for before, after in zip_longest(each_weight(float_model), each_weight(variant)):
         if before is None or after is None or before.name != after.name:
             raise RequantError(f"the variant {scheme} of {float_model.path} lost the tensor {(before or after).name}.")
-        record, signal, noise = _tensor(before, after, scheme, (requests or {}).get(after.name))
+        record, signal, noise = _tensor(before, after, scheme, requests.get(after.name))
         tensors.append(record)
         powers += (signal, noise) if after.quantizable else 0
     system = oldest_system(variant)

@@ -7,6 +7,7 @@ be chained: a lookup table may be quantized, the values that a sparse tensor kee
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from requant.errors import RequantError
 Parts = dict[str, Any]
 Tensors = tuple[NDArray[Any], ...]
 
+# Numbers that may come of one that is stored: a vector of a lookup table has 2 to 16, and a byte holds 8 indices.
+MOST_EXPANSION, ALWAYS_ALLOWED = 1024, 1 << 20
 _LINEAR = frozenset(
     {"constexpr_affine_dequantize", "constexpr_blockwise_shift_scale", "constexpr_sparse_blockwise_shift_scale"}
 )
@@ -53,13 +56,34 @@ def decompress(operation: str, parts: Parts, name: str) -> Tensors:
     if operation not in _DECOMPRESSORS:
         raise RequantError(f"the tensor {name} is stored as {operation}, which requant can't read yet.")
     try:
+        _require_measure(operation, parts)
         return _DECOMPRESSORS[operation](parts)
     except KeyError as error:
         raise RequantError(f"the tensor {name}, stored as {operation}, has no constant {error.args[0]}.") from error
-    except (ValueError, IndexError, ZeroDivisionError) as error:
+    except (ValueError, IndexError, ArithmeticError, TypeError, AttributeError) as error:
         raise RequantError(
             f"the tensor {name}, stored as {operation}, is damaged: its parts do not fit ({error})."
         ) from error
+
+
+def _require_measure(operation: str, parts: Parts) -> None:
+    """Make sure that a tensor does not become larger than any that is stored so.
+
+    Most of what a form makes of its parts is bounded by them. A vector per index, or a scale that spreads over an axis
+    of size 1, multiplies them instead.
+    """
+    sizes = [np.asarray(part).size for part in parts.values()]
+    elements = max(sizes, default=0)
+    if operation in _LOOKUP:
+        elements *= max(np.shape(parts["lut"])[-1:], default=1) if np.ndim(parts["lut"]) > 1 else 1
+    if operation == "constexpr_affine_dequantize":
+        data, axis = np.asarray(parts["quantized_data"]), int(parts["axis"])
+        axes = [_along(np.asarray(parts[key]), axis, data.ndim).shape for key in ("scale", "zero_point")]
+        elements = math.prod(np.broadcast_shapes(data.shape, *axes))
+    if "shape" in parts:
+        elements = max(elements, math.prod(int(size) for size in parts["shape"]))
+    if elements > MOST_EXPANSION * sum(sizes) + ALWAYS_ALLOWED:
+        raise ValueError(f"{elements:,} numbers of {sum(sizes):,} that are stored")
 
 
 def form_of(chain: Sequence[tuple[str, Parts]], values: NDArray[Any]) -> tuple[Form, int]:

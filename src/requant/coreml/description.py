@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from requant.coreml.model import Model
 from requant.coreml.network import network_of
+from requant.errors import RequantError
 
 FeatureType = Literal[
     "picture", "array", "dictionary", "sequence", "label", "string", "integer", "number", "other"
@@ -54,7 +55,7 @@ class Feature:
     def open_shape(self) -> tuple[int, ...]:
         """The shape, -1 for a size that the model leaves open."""
         allowed = [{size, *(other[i] for other in self.sizes)} for i, size in enumerate(self.shape)]
-        for axis, bounds in enumerate(self.bounds):
+        for axis, bounds in enumerate(self.bounds[: len(allowed)]):
             allowed[axis] |= set(bounds)
         return tuple(size if len(allowed[axis]) == 1 else -1 for axis, size in enumerate(self.shape))
 
@@ -116,6 +117,8 @@ def _feature(feature: Any, label: str = "") -> Feature:
 
 
 def _picture(name: str, image: Any, optional: bool) -> Feature:
+    if image.colorSpace not in image.ColorSpace.values():
+        raise RequantError(f"the picture {name!r} is in colours that requant does not know ({image.colorSpace}).")
     sizes = tuple((size.height, size.width) for size in image.enumeratedSizes.sizes)
     bounds: tuple[tuple[int, int], ...] = ()
     if image.WhichOneof("SizeFlexibility") == "imageSizeRange":
@@ -127,6 +130,8 @@ def _picture(name: str, image: Any, optional: bool) -> Feature:
 def _array(name: str, array: Any, optional: bool) -> Feature:
     sizes = tuple(tuple(shape.shape) for shape in array.enumeratedShapes.shapes)
     bounds = tuple(_range(r) for r in array.shapeRange.sizeRanges)
+    if any(len(size) != len(array.shape) for size in sizes if array.shape):
+        raise RequantError(f"the array {name!r} has {len(array.shape)} axes, but is allowed to have others.")
     default = array.WhichOneof("defaultOptionalValue")
     return Feature(
         name,

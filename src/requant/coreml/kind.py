@@ -8,15 +8,13 @@ a pipeline is a list of such messages. Reading just the field numbers, and passi
 from __future__ import annotations
 
 import enum
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from requant.coreml.package import PACKAGE_MODEL, opened, opened_zip
 from requant.errors import RequantError
-
-PACKAGE_MODEL = "Data/com.apple.CoreML/model.mlmodel"
 
 
 class Kind(enum.StrEnum):
@@ -55,6 +53,8 @@ KINDS = {
 }
 
 
+_MOST_FIELDS = 1_000_000  # of a message: more than any model has, and read in seconds
+_LARGEST = 1 << 40  # bytes of a file
 PIPELINES = frozenset({"pipeline", "pipelineClassifier", "pipelineRegressor"})
 _STAGES = 1  # the number of the field with the models of a `Pipeline`, and with the `Pipeline` of the other two
 # The numbers of the fields that lead from a model to weights: the network, its layers, the layer's type, its weights.
@@ -135,20 +135,16 @@ def has_network_weights(path: Path) -> bool:
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """Open the file of a model's message, and tell what is wrong with it."""
     try:
-        if path.is_dir():
-            with (path / PACKAGE_MODEL).open("rb") as stream:
-                yield stream
-        elif path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                name = next((n for n in archive.namelist() if n.endswith(PACKAGE_MODEL)), PACKAGE_MODEL)
-                with archive.open(name) as stream:
+        if path.suffix == ".zip" and not path.is_dir():
+            with opened_zip(path) as (archive, members):
+                if PACKAGE_MODEL not in members:
+                    raise RequantError(f"{path} is not a Core ML model: it has no {PACKAGE_MODEL}.")
+                with archive.open(members[PACKAGE_MODEL]) as stream:
                     yield stream
         else:
-            with path.open("rb") as stream:
+            with opened(path / PACKAGE_MODEL if path.is_dir() else path, path) as stream:
                 yield stream
-    except OSError as error:
-        raise RequantError(f"{path} can't be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, zipfile.BadZipFile, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise RequantError(f"{path} is not a Core ML model: {error}.") from error
 
 
@@ -178,7 +174,9 @@ def _holds(stream: IO[bytes], end: int | None, numbers: Sequence[int]) -> bool:
 
 def _fields(stream: IO[bytes], end: int | None) -> Iterator[tuple[int, int]]:
     """Yield the number and the end of each field with a length, the stream at its first byte; pass over the others."""
-    while end is None or stream.tell() < end:
+    for _ in range(_MOST_FIELDS):
+        if end is not None and stream.tell() >= end:
+            return
         tag = _read_varint(stream)
         if tag is None:
             return
@@ -188,8 +186,11 @@ def _fields(stream: IO[bytes], end: int | None) -> Iterator[tuple[int, int]]:
         value = _read_varint(stream) or 0
         if wire_type == 2:
             after = stream.tell() + value
+            if after > (_LARGEST if end is None else end):
+                raise ValueError("it ends before a part of it does")
             yield number, after
             stream.seek(after)
+    raise ValueError("it has more parts than any model")
 
 
 def _read_varint(stream: IO[bytes]) -> int | None:

@@ -22,11 +22,13 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from requant.coreml.kind import PACKAGE_MODEL, Kind, kind_of_bodies, type_of_bodies
+from requant.coreml.kind import Kind, kind_of_bodies, type_of_bodies
 from requant.coreml.messages import Model_pb2
+from requant.coreml.package import PACKAGE_MODEL, read_file, read_folder, read_zip
 from requant.coreml.pipeline import walk_specs
+from requant.coreml.reading import reading
 from requant.errors import RequantError
-from requant.records import write_whole
+from requant.records import UNFINISHED, write_whole, writing
 
 DATA_FOLDER = "Data/com.apple.CoreML/"
 WEIGHT_FILE = "weights/weight.bin"
@@ -84,34 +86,17 @@ def load(path: Path) -> Model:
     Raises:
         RequantError: if the file can't be read or is no Core ML model.
     """
-    try:
+    with reading(path):
         if path.is_dir():
-            return _from_members(_folder_members(path), path)
+            return _from_members(read_folder(path), path)
         if path.suffix == ".zip":
-            return _from_members(_zip_members(path), path)
-        return Model(_parse(path.read_bytes(), path), {}, path)
-    except OSError as error:
-        raise RequantError(f"{path} can't be read: {error.strerror or error}.") from error
+            return _from_members(read_zip(path), path)
+        return Model(_parse(read_file(path), path), {}, path)
 
 
 def size_of(path: Path) -> int:
     """Return the bytes that a model takes on disk: a file, or all files of a package."""
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.is_dir() else path.stat().st_size
-
-
-def _folder_members(path: Path) -> dict[str, bytes]:
-    return {f.relative_to(path).as_posix(): f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()}
-
-
-def _zip_members(path: Path) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
-            if any(".." in name.split("/") for name in names):
-                raise RequantError(f"{path} is not to be trusted: it names files outside of the package.")
-            return {name.partition("/")[2]: archive.read(name) for name in names}
-    except zipfile.BadZipFile as error:
-        raise RequantError(f"{path} is not a zip file: {error}.") from error
 
 
 def _from_members(members: dict[str, bytes], path: Path) -> Model:
@@ -208,19 +193,24 @@ def unpack_package(model: Model, folder: Path) -> None:
     """Lay out the `.mlpackage` folder that Xcode takes; an older one in its place is replaced.
 
     Raises:
-        RequantError: if the model is no ML Program, so that it needs no package, or the folder's name is not that of
-            one.
+        RequantError: if the model is no ML Program, so that it needs no package, the folder's name is not that of
+            one, or it can't be written.
     """
     if model.kind is not Kind.ML_PROGRAM:
         raise RequantError(f"{model.path} is a {model.type}: its .mlmodel file is what Xcode takes.")
     if folder.suffix != ".mlpackage":
         raise RequantError(f"{folder} is not the name of a package: it has to end in .mlpackage.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    for name, data in package_members(model).items():
-        target = beside / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-    beside.chmod(0o755)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.replace(folder)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=UNFINISHED, dir=folder.parent))
+        try:
+            for name, data in package_members(model).items():
+                target = beside / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+            beside.chmod(0o755)
+            shutil.rmtree(folder, ignore_errors=True)
+            beside.replace(folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise

@@ -51,7 +51,7 @@ def unpack(data: bytes, count: int, bits: int, order: BitOrder) -> NDArray[np.ui
         ValueError: if there are fewer bytes than `count` codes take.
     """
     size = packed_size(count, bits)
-    if len(data) < size:
+    if count < 0 or len(data) < size:
         raise ValueError(f"{count} codes of {bits} bits take {size} bytes, but there are {len(data)}")
     if bits == 8:
         return np.frombuffer(data, np.uint8, count)

@@ -28,6 +28,9 @@ def stages_of(model: Model) -> list[tuple[str, Model]]:
     names = names or [f"model{i}" for i in range(len(specs))]
     if not specs or len(names) != len(specs):
         raise RequantError(f"{model.path} is a damaged pipeline: it has {len(specs)} models and {len(names)} names.")
+    for name, spec in zip(names, specs, strict=True):
+        if spec.WhichOneof("Type") is None:
+            raise RequantError(f"{model.path} is a damaged pipeline: there is nothing in its model {name!r}.")
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise RequantError(f"{model.path} is a damaged pipeline: two of its models are named {twice!r}.")

@@ -6,6 +6,7 @@ operation, or of a `constexpr_*` operation that Core ML decompresses when it loa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from requant.coreml.weights import Form, StoredWeight
 from requant.errors import RequantError
 
 MODEL_PATH = "@model_path/"
+_LARGEST_WITHOUT_NUMBERS = 1 << 20  # elements of a constant that the program says nothing of but its type
 DTYPES: dict[str, str] = {
     "BOOL": "?", "FLOAT16": "<f2", "FLOAT32": "<f4", "FLOAT64": "<f8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4",
     "INT64": "<i8", "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8",
@@ -36,7 +38,13 @@ def functions(spec: Any) -> dict[str, Any]:
 
 
 def block_of(function: Any) -> Any:
-    """Return the block of a function for the operator set that it names."""
+    """Return the block of a function for the operator set that it names.
+
+    Raises:
+        RequantError: if there is none.
+    """
+    if function.opset not in function.block_specializations:  # to ask for one would add it
+        raise RequantError(f"a function of the program has no operations for the operator set {function.opset!r}.")
     return function.block_specializations[function.opset]
 
 
@@ -63,9 +71,10 @@ def all_operations(spec: Any) -> Iterator[Any]:
 
 
 def data_type(value_type: Any) -> str:
-    """Return the name of a tensor type's element type, as `FLOAT16`."""
-    name: str = MIL_pb2.DataType.Name(value_type.tensorType.dataType)
-    return name
+    """Return the name of a tensor type's element type, as `FLOAT16`; the number of one that is not known."""
+    number = value_type.tensorType.dataType
+    names: dict[int, Any] = MIL_pb2.DataType.DESCRIPTOR.values_by_number
+    return str(names[number].name) if number in names else str(number)
 
 
 def shape_of(value_type: Any) -> tuple[int, ...]:
@@ -82,8 +91,15 @@ def value_of(value: Any, model: Model) -> Any:
     Strings come as `str`; elements of less than a byte as uint8 or int8.
 
     Raises:
-        RequantError: if the value's blob is missing or damaged.
+        RequantError: if the value's blob is missing or damaged, or its parts do not fit each other.
     """
+    try:
+        return _value_of(value, model)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise RequantError(f"{model.path} is damaged: a value does not fit its type ({error}).") from error
+
+
+def _value_of(value: Any, model: Model) -> Any:
     if value.type.WhichOneof("type") == "listType":
         return [value_of(item, model) for item in value.immediateValue.list.values]
     if value.WhichOneof("value") == "blobFileValue":
@@ -96,6 +112,8 @@ def _immediate_array(value: Any) -> NDArray[Any]:
     kind = tensor.WhichOneof("value")
     name, shape = data_type(value.type), shape_of(value.type)
     if kind is None:
+        if math.prod(shape) > _LARGEST_WITHOUT_NUMBERS:
+            raise ValueError(f"it has the shape {shape} and no numbers")
         return np.zeros(shape, object if name == "STRING" else _dtype(name))
     values = getattr(tensor, kind).values
     if kind == "bytes":
@@ -115,11 +133,7 @@ def _dtype(name: str) -> str:
 
 
 def _blob_array(value: Any, model: Model) -> NDArray[Any]:
-    blob = blob_of(value, model)
-    try:
-        return _decode_bytes(blob.data, data_type(value.type), shape_of(value.type))
-    except ValueError as error:
-        raise RequantError(f"{model.path} is damaged: {error}.") from error
+    return _decode_bytes(blob_of(value, model).data, data_type(value.type), shape_of(value.type))
 
 
 def blob_file(value: Any) -> str:
@@ -144,17 +158,27 @@ def blob_of(value: Any, model: Model) -> Blob:
 
 
 def _decode_bytes(data: bytes, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    count = math.prod(shape)
     if name not in SUB_BYTE_BITS:
-        return np.frombuffer(data, _dtype(name), int(np.prod(shape))).reshape(shape)
+        dtype = np.dtype(_dtype(name))
+        if count < 0 or count * dtype.itemsize > len(data):
+            raise ValueError(f"there are {len(data)} bytes for the shape {shape} of {name}")
+        return np.frombuffer(data, dtype, count).reshape(shape)
     bits = SUB_BYTE_BITS[name]
-    codes = unpack(data, int(np.prod(shape)), bits, "least significant first").reshape(shape)
+    codes = unpack(data, count, bits, "least significant first").reshape(shape)
     if name.startswith("INT"):
         return (codes.astype(np.int8) ^ (1 << (bits - 1))) - (1 << (bits - 1))
     return codes
 
 
 def operation_name(operation: Any) -> str:
-    """Return the name of an operation: that of its (first) result."""
+    """Return the name of an operation: that of its (first) result.
+
+    Raises:
+        RequantError: if it has no results.
+    """
+    if not operation.outputs:
+        raise RequantError(f"the model is damaged: an operation of type {operation.type!r} has no result.")
     name: str = operation.outputs[0].name
     return name
 
@@ -287,9 +311,16 @@ def _chains(block: Any) -> dict[str, list[Any]]:
 
 
 def _root(name: str, owners: dict[str, str]) -> str:
-    while name in owners:
+    """Return the constant that another one is in the end a part of.
+
+    Raises:
+        RequantError: if it is a part of itself.
+    """
+    for _ in range(len(owners) + 1):
+        if name not in owners:
+            return name
         name = owners[name]
-    return name
+    raise RequantError(f"the model is damaged: the constant {name!r} is made of itself.")
 
 
 def _stored_bytes(operation: Any, model: Model, is_part: bool) -> int:
@@ -315,7 +346,7 @@ def _small_parts_bytes(operation: Any) -> int:
     """Return how many bytes the tables, scales and offsets take that lie in the program itself, for they are small."""
     numbers = {"FLOAT16": 16, "FLOAT32": 32, "INT8": 8, "UINT8": 8, **SUB_BYTE_BITS}
     return sum(
-        packed_size(int(np.prod(shape_of(value.type))), numbers.get(data_type(value.type), 0))
+        packed_size(math.prod(shape_of(value.type)), numbers.get(data_type(value.type), 0))
         for value in own_values(operation)
         if value.WhichOneof("value") == "immediateValue" and value.type.WhichOneof("type") == "tensorType"
     )

@@ -167,7 +167,7 @@ def readings_of(block: Any, model: Model) -> dict[str, Reading]:
         for parameter, name in _names(operation):
             found = readings.get(name)
             axes = found.axes if found else _axes(operation, parameter, ranks.get(name, 0), small)
-            groups = int(small.get(_first(operation, "groups"), 1)) if operation.type.startswith("conv") else 1
+            groups = _groups(operation, small) if operation.type.startswith("conv") else 1
             types = tuple(sorted({*(found.types if found else ()), operation.type}))
             readings[name] = Reading(types, axes, max(groups, found.groups if found else 1))
     return readings
@@ -184,15 +184,25 @@ def _first(operation: Any, parameter: str) -> str:
     return next((name for key, name in _names(operation) if key == parameter), "")
 
 
+def _groups(operation: Any, small: Mapping[str, Any]) -> int:
+    groups = small.get(_first(operation, "groups"), 1)
+    if not isinstance(groups, int):
+        raise RequantError(
+            f"the operation {operation_name(operation)!r} has the groups {groups!r}, which is no number."
+        )
+    return groups
+
+
 def _small_constants(block: Any, model: Model) -> dict[str, Any]:
     """Return the single numbers among the constants of a block by name."""
-    return {
-        operation_name(o): value_of(o.attributes["val"], model).item()
+    values = {
+        operation_name(o): np.asarray(value_of(o.attributes["val"], model))
         for o in walk_operations(block)
-        if o.type == "const"
-        and o.attributes["val"].type.WhichOneof("type") == "tensorType"
-        and not o.outputs[0].type.tensorType.dimensions
+        if o.type == "const" and o.outputs and not o.outputs[0].type.tensorType.dimensions
+        if o.attributes["val"].type.WhichOneof("type") == "tensorType"
+        and not o.attributes["val"].type.tensorType.dimensions
     }
+    return {name: value.item() for name, value in values.items() if value.size == 1}
 
 
 def _axes(operation: Any, parameter: str, rank: int, small: Mapping[str, Any]) -> tuple[int, int]:

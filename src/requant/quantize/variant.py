@@ -13,6 +13,7 @@ from requant.coreml.kind import Kind
 from requant.coreml.model import Model, load, save, size_of
 from requant.coreml.pipeline import parts_of, raise_version, updatable_part
 from requant.coreml.raising import raised
+from requant.coreml.reading import reading
 from requant.errors import RequantError
 from requant.quantize.constants import weight_files, with_new_weight_file
 from requant.quantize.custom import load_table_function
@@ -62,6 +63,13 @@ def quantize_with_choices(
             an operation can't be raised to the operator set that the scheme needs, or the user's function fails or
             returns what does not fit.
     """
+    with reading(model.path):
+        return _quantized(model, scheme, custom_lut, selection, in_place, require_change)
+
+
+def _quantized(
+    model: Model, scheme: Scheme, custom_lut: str | None, selection: Selection, in_place: bool, require_change: bool
+) -> tuple[Model, dict[str, Choice]]:
     if not has_weights(model):
         raise _no_weights(model)
     selection = selection.for_scheme(scheme)

@@ -13,8 +13,10 @@ from requant.coreml.kind import KINDS, PIPELINES
 from requant.coreml.model import Model
 from requant.coreml.network import network_of, walk_layers
 from requant.coreml.pipeline import parts_of, stages_of
-from requant.coreml.program import all_operations, functions, is_constant
+from requant.coreml.program import all_operations, is_constant
+from requant.coreml.reading import reading
 from requant.coreml.weights import StoredWeight, bits_per_weight
+from requant.errors import printable
 from requant.quantize.variant import facts_of
 
 
@@ -25,15 +27,22 @@ def describe(model: Model, size: int, tensors: bool = False) -> str:
         model: of any kind.
         size: of its file, in bytes.
         tensors: whether to name every weight tensor too.
+
+    Raises:
+        RequantError: if it is damaged.
     """
-    lines = [f"{model.path}: {_title(model)}, {size / 1e6:.2f} MB, {_system(model)}"]
+    with reading(model.path):
+        return "\n".join(printable(line.replace("\n", " ")) for line in _lines(model, size, tensors))
+
+
+def _lines(model: Model, size: int, tensors: bool) -> Iterator[str]:
+    yield f"{model.path}: {_title(model)}, {size / 1e6:.2f} MB, {_system(model)}"
     for function in _function_names(model):
-        lines += [f"  function {function}"] if function else []
+        yield from [f"  function {function}"] if function else []
         for title, features in (("input", inputs_of(model, function)), ("output", outputs_of(model, function))):
-            lines += [f"  {title} {_feature(feature)}" for feature in features]
-    lines += [f"  state {state.name}: {_shape(state)}" for state in model.spec.description.state]
-    lines += list(_contents(model, tensors))
-    return "\n".join(lines)
+            yield from (f"  {title} {_feature(feature)}" for feature in features)
+    yield from (f"  state {state.name}: {_shape(state)}" for state in model.spec.description.state)
+    yield from _contents(model, tensors)
 
 
 def _title(model: Model) -> str:
@@ -81,7 +90,7 @@ def _contents(model: Model, tensors: bool, prefix: str = "") -> Iterator[str]:
         readers = {facts.name: facts.types for facts in facts_of(model)}
         yield from (_tensor(weight, prefix, readers.get(weight.name, ())) for weight in weights)
     counted = _layer_types(model).most_common()
-    word = "operations" if functions(model.spec) else "layers"
+    word = "operations" if body == "mlProgram" else "layers"
     total = sum(n for _, n in counted)
     yield f"  {total} {word[: None if total != 1 else -1]}: " + ", ".join(f"{n} {name}" for name, n in counted)
 
@@ -94,7 +103,7 @@ def _count(weights: list[StoredWeight]) -> str:
 
 
 def _layer_types(model: Model) -> Counter[str]:
-    if functions(model.spec):
+    if model.spec.WhichOneof("Type") == "mlProgram":
         return Counter(operation.type for operation in all_operations(model.spec) if not is_constant(operation))
     return Counter(layer.WhichOneof("layer") for layer in walk_layers(network_of(model.spec).layers))
 

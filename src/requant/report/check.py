@@ -10,21 +10,22 @@ from requant.errors import RequantError
 from requant.records import read_record
 
 
-def check_judgements(judgements: Sequence[Path]) -> dict[str, Any]:
+def check_judgements(judgements: Sequence[Path], regressions: Sequence[str] = ()) -> dict[str, Any]:
     """Return what the judgements of all models come to.
 
     Args:
         judgements: a `judgement.json` per model.
+        regressions: in what models are worse than their last release, a sentence for each.
 
     Returns:
         For each model how many variants it has, how many of them are acceptable, and which one is recommended: None for
         the float model of a model without variants.
 
     Raises:
-        RequantError: if a model has variants but none is acceptable, with a line for each such model.
+        RequantError: if a model has variants but none is acceptable, or there are regressions, with a line for each.
     """
     records = [read_record(path) for path in judgements]
-    problems = [problem for record in records for problem in problems_of(record)]
+    problems = [*(problem for record in records for problem in problems_of(record)), *regressions]
     if problems:
         raise RequantError("the check has failed.\n" + "\n".join(f"  {problem}" for problem in problems))
     return {"models": {record["model"]: _result(record) for record in records}}

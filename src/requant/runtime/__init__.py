@@ -93,6 +93,15 @@ def open_model(
     compute_units: ComputeUnits = "cpu",
 ) -> Runner:
     """Return a runner for a model that is in memory already; see `load`."""
+    from requant.coreml.reading import reading
+
+    with reading(model.path):
+        return _opened(model, engine, function, compute_precision, compute_units)
+
+
+def _opened(
+    model: Model, engine: Engine, function: str, compute_precision: ComputePrecision, compute_units: ComputeUnits
+) -> Runner:
     if engine == "apple" or (engine == "auto" and sys.platform == "darwin"):
         from requant.runtime.apple import AppleRunner
 

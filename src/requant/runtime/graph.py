@@ -315,7 +315,7 @@ def _inferred(node: Any, inputs: list[Tensor]) -> list[Tensor]:
         found = shape_inference.infer_node_outputs(
             schema, node, types, data, opset_imports=_OPSETS, ir_version=_IR_VERSION
         )
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as error:
         shapes = ", ".join(f"{tensor.dtype} {tensor.known_shape}" for tensor in inputs)
         raise RequantError(f"the shapes do not fit ({node.op_type} of {shapes}): {error}") from error
     return [_tensor_of(name, found.get(name)) for name in node.output]

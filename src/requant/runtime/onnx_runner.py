@@ -24,6 +24,7 @@ from requant.runtime.features import (
 )
 from requant.runtime.network import translate_network
 from requant.runtime.program import translate_program
+from requant.runtime.refusal import naming
 from requant.runtime.translation import ComputePrecision, GraphInput, Translation
 
 QUIET = 3
@@ -97,9 +98,10 @@ class OnnxRunner:
         Raises:
             RequantError: if it has a layer or an operation without a translation, naming it.
         """
-        self.inputs, self.outputs = inputs_of(model, function), outputs_of(model, function)
-        self._label, self._probabilities = predicted_names(model, function)
-        self._translation = translate(model, function, precision)
+        with naming(model.path, f"the {model.kind}"):
+            self.inputs, self.outputs = inputs_of(model, function), outputs_of(model, function)
+            self._label, self._probabilities = predicted_names(model, function)
+            self._translation = translate(model, function, precision)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = QUIET

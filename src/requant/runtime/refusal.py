@@ -9,7 +9,7 @@ from pathlib import Path
 from requant.errors import RequantError
 
 # What a translation meets in a model that contradicts itself: a parameter that is missing, of another type or size.
-_MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
+_MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 
 
 @contextmanager

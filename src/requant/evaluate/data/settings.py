@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from requant.errors import RequantError
-from requant.user_function import split_reference
+from requant.user_function import files_of_function, split_reference
 
 Form = Literal["synthetic", "pictures", "table", "arrays", "audio", "idx", "loader"]
 
@@ -138,7 +138,7 @@ class DataSettings:
 
     def named_files(self) -> list[Path]:
         """Return the files and folders that the settings name themselves."""
-        code = [split_reference(self.loader)[0]] if self.loader else []
+        code = files_of_function(self.loader) if self.loader else []
         classes = [self.classes] if isinstance(self.classes, Path) else []
         return [*(path for path in (self.path, self.images, self.labels) if path), *code, *self.files, *classes]
 

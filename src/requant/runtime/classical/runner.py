@@ -10,6 +10,7 @@ from requant.errors import RequantError
 from requant.runtime.classical.registry import FAMILIES, REFUSED
 from requant.runtime.classical.values import plain_value
 from requant.runtime.features import Inputs, Outputs, require_inputs
+from requant.runtime.refusal import naming
 
 
 class ClassicalRunner:
@@ -25,8 +26,9 @@ class ClassicalRunner:
         if body not in FAMILIES:
             reason = REFUSED.get(body, "requant does not know this type")
             raise RequantError(f"{model.path}: a model of type {body} can't be run here: {reason}.")
-        self.inputs, self.outputs = inputs_of(model), outputs_of(model)
-        self._predict = FAMILIES[body](model)
+        with naming(model.path, f"a model of type {body}"):
+            self.inputs, self.outputs = inputs_of(model), outputs_of(model)
+            self._predict = FAMILIES[body](model)
 
     def make_state(self) -> Any:
         """Return None: these models have no states."""

@@ -22,6 +22,7 @@ from requant.runtime.features import Inputs, Outputs
 
 Vector = NDArray[np.float64]
 LEAF = 6
+_MOST_DIMENSIONS = 1_000_000  # numbers or classes that a model predicts at once
 # `TreeNodeBehavior` in the order of its numbers.
 _COMPARISONS = (np.less_equal, np.less, np.greater_equal, np.greater, np.equal, np.not_equal)
 NO_TRANSFORM, SOFTMAX, LOGISTIC = 0, 1, 2
@@ -69,6 +70,8 @@ class _Trees:
 
     def _read_leaves(self, model: Model, parameters: Any) -> None:
         self.dimensions = int(parameters.numPredictionDimensions)
+        if self.dimensions > _MOST_DIMENSIONS:
+            raise RequantError(f"{model.path} is damaged: it predicts {self.dimensions:,} numbers at once.")
         base = list(parameters.basePredictionValue) or [0.0] * self.dimensions
         self.base = np.array(base, np.float64)
         infos = [node.evaluationInfo for node in parameters.nodes]
