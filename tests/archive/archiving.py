@@ -7,7 +7,7 @@ import ocfl
 
 from requant.archive.release import MadeFiles, ReleaseFiles, archive_release
 from requant.archive.software import describe_software
-from requant.originals import lock_original
+from requant.originals import Entry, lock_original
 from requant.report.page import SectionFiles
 from tests.archive.releasing import TABLE_FUNCTION
 from tests.workflow.project import REPOSITORY
@@ -34,7 +34,7 @@ def lay_out_project(folder, made, release):
     original.parent.mkdir(exist_ok=True)
     source = made / "original" / release.original.name
     (shutil.copytree if source.is_dir() else shutil.copy)(source, original)
-    lock_original(original)
+    lock_original(original, Entry(release.original.origin, release.original.licence))
     code = made / TABLE_FUNCTION.partition(":")[0]
     if code.exists():
         shutil.copy(code, folder / "my tables.py")
@@ -63,7 +63,6 @@ def release_files(release, name, schemes=None):
         describe_software("0" * 64, REPOSITORY / "requirements" / "run.lock"),
         user_files=(Path("my tables.py"),) if functions else (),
         workflow=REPOSITORY,
-        licence=release.original.licence,
     )
 
 
