@@ -5,7 +5,7 @@ from pathlib import Path
 
 from requant.archive.release import MadeFiles, ReleaseFiles, archive_release
 from requant.archive.software import describe_software
-from requant.originals import lock_original
+from requant.originals import Entry, lock_original
 from requant.report.page import SectionFiles
 from tests.archive.ocfl_py import ocfl
 from tests.archive.releasing import TABLE_FUNCTION
@@ -33,7 +33,7 @@ def lay_out_project(folder, made, release):
     original.parent.mkdir(exist_ok=True)
     source = made / "original" / release.original.name
     (shutil.copytree if source.is_dir() else shutil.copy)(source, original)
-    lock_original(original)
+    lock_original(original, Entry(release.original.origin, release.original.licence))
     code = made / TABLE_FUNCTION.partition(":")[0]
     if code.exists():
         shutil.copy(code, folder / "my tables.py")
@@ -62,7 +62,6 @@ def release_files(release, name, schemes=None):
         describe_software("0" * 64, REPOSITORY / "requirements" / "run.lock"),
         user_files=(Path("my tables.py"),) if functions else (),
         workflow=REPOSITORY,
-        licence=release.original.licence,
     )
 
 

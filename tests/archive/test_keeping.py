@@ -12,7 +12,7 @@ from requant.archive.originals import find_original, preserve_original
 from requant.archive.store import Store
 from requant.cli import main
 from requant.errors import RequantError
-from requant.originals import LOCK_NAME, read_lock
+from requant.originals import LOCK_NAME, read_index, read_lock
 from requant.quantize.scheme import Scheme
 from requant.quantize.variant import make_variant
 from tests.archive.archiving import require_valid, tree
@@ -107,14 +107,20 @@ def test_a_record_that_does_not_fit_its_version_is_found(store, capsys):
 
 
 def test_the_original_comes_back_as_it_was(store, capsys):
-    before = tree(Path("models_original"))
-    shutil.rmtree("models_original")
+    folder = Path("models_original")
+    before, digests, index = tree(folder), read_lock(folder).digests, read_index(folder)
+    shutil.rmtree(folder)
     assert main(["archive", "restore", "painter@1"]) == 0
     assert main(["archive", "restore", "digits"]) == 0
-    assert tree(Path("models_original")) == {**before, LOCK_NAME: (Path("models_original") / LOCK_NAME).read_bytes()}
-    assert sorted(before[LOCK_NAME].splitlines()) == sorted(
-        Path("models_original", LOCK_NAME).read_bytes().splitlines()
-    )
+    after = tree(folder)
+    assert {path: data for path, data in after.items() if "/" in path or ".ml" in path} == {
+        path: data for path, data in before.items() if "/" in path or ".ml" in path
+    }
+    assert before.keys() == after.keys()
+    assert read_lock(folder).digests == digests
+    assert {name: (entry.origin, entry.licence) for name, entry in read_index(folder).items() if entry.licence} == {
+        name: (entry.origin, entry.licence) for name, entry in index.items() if entry.licence
+    }
     assert Path("models_original/my painter.mlmodel").stat().st_mode & 0o222 == 0
     capsys.readouterr()
     assert main(["archive", "restore", "painter"]) == 0

@@ -37,6 +37,7 @@ def test_a_release_has_the_bytes_of_the_project(store, network_release):
     assert release.variants[2].functions == ("code/my tables.py:table",)
     assert release.variants[0].command == "snakemake results/painter/variants/painter_linear_8.mlmodel"
     assert release.variants[0].figures["psnr_db"] > release.variants[1].figures["psnr_db"] > 5
+    assert (release.original.licence, release.original.origin[:7]) == ("apache-2.0", "Trained")
     assert release.recommended == json.loads((results / "judgement.json").read_text())["recommended"]
 
 

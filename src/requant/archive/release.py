@@ -21,7 +21,8 @@ from requant.archive.crate import crate_metadata
 from requant.archive.record import ArchivedFile, Made, Original, Release, Software
 from requant.archive.store import Source, Store
 from requant.errors import RequantError
-from requant.originals import read_lock, verify
+from requant.originals import Entry as IndexEntry
+from requant.originals import read_index, read_lock, verify
 from requant.records import read_record
 from requant.report.page import SectionFiles, write_page
 from requant.user_function import split_reference
@@ -68,8 +69,6 @@ class ReleaseFiles:
         user_files: files of the user's that the models or figures hang on.
         workflow: the folder with the `Snakefile`; None to leave the workflow out.
         software: what made it.
-        origin: where the original comes from, if it is known.
-        licence: of the original, if it is known.
     """
 
     model: str
@@ -82,8 +81,6 @@ class ReleaseFiles:
     conversion: Path | None = None
     user_files: tuple[Path, ...] = ()
     workflow: Path | None = None
-    origin: str = ""
-    licence: str = ""
 
 
 def archive_release(store: Store, files: ReleaseFiles) -> tuple[Entry, bool]:
@@ -195,12 +192,13 @@ def _record(files: ReleaseFiles, tree: Mapping[str, Path], created: str) -> Rele
     made = [_made(each, files, archived, code, rows) for each in (files.float_model, *files.variants)]
     of_models = {file.path for each in made for file in (each.model, each.audit, each.evaluation) if file}
     original = tuple(file for path, file in archived.items() if path.startswith("original/"))
+    known = read_index(files.original.parent).get(files.original.name, IndexEntry())
     return Release(
         files.model,
         files.release,
         created,
         judgement["type"],
-        Original(files.original.name, original, files.origin, files.licence),
+        Original(files.original.name, original, known.origin, known.licence),
         made[0],
         tuple(made[1:]),
         judgement["recommended"],

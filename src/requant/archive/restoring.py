@@ -12,7 +12,8 @@ from requant.archive.contents import Entry, read_release
 from requant.archive.record import Release
 from requant.archive.store import Store
 from requant.errors import RequantError
-from requant.originals import lock_original, read_lock, verify
+from requant.originals import Entry as IndexEntry
+from requant.originals import lock_original, read_index, read_lock, verify
 from requant.records import read_record, write_whole
 
 ORIGINAL = "original/"
@@ -28,7 +29,7 @@ class Restored:
 
 
 def restore_original(store: Store, entry: Entry, project: Path) -> tuple[Path, Restored]:
-    """Put the original of a release back into a project: where it was, with its lines in the lock file, read-only.
+    """Put the original of a release back into a project: where it was, locked, read-only, with its entry in the index.
 
     Returns:
         The original, and what was done.
@@ -51,7 +52,8 @@ def restore_original(store: Store, entry: Entry, project: Path) -> tuple[Path, R
         _require_no_others(original, {folder / name for name in digests})
         tree = {folder / name: files[ORIGINAL + name] for name in digests}
         restored = _put(tree, {folder / name: digest for name, digest in digests.items()})
-    lock_original(original)
+    known = read_index(folder).get(original.name)
+    lock_original(original, known or IndexEntry(release.original.origin, release.original.licence))
     verify(original, read_lock(folder))
     return original, restored
 
