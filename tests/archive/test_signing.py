@@ -10,6 +10,7 @@ import pytest
 
 from requant.archive import signing
 from requant.archive.signing import PASSWORD, sign, signature_path, verify_signature
+from requant.cli import main
 from requant.errors import RequantError
 
 CURVES = ("P-256", "P-384", "P-521")
@@ -233,3 +234,15 @@ def test_a_folder_that_can_not_be_signed_is_refused(release, keys, tmp_path):
     (release / "link").symlink_to(release / "summary.tsv")
     with pytest.raises(RequantError, match=r"can't be signed: .*symlink"):
         sign(release, tmp_path / "sig", keys / "P-256.pem")
+
+
+def test_a_release_is_signed_and_checked_where_it_lies_in_the_archive(keys, project, capsys):
+    model = next(path.name for path in (project / "archive" / "ocfl").iterdir() if path.is_dir())
+    private, public = keys / "P-256.pem", keys / "P-256.pub"
+    assert main(["archive", "sign", model, "--key", str(private)]) == 0
+    assert main(["archive", "verify-signature", model, "--key", str(public)]) == 0
+    told = capsys.readouterr().out
+    assert "files signed, in archive/signatures/" in told
+    assert "files as they were signed, by the key" in told
+    assert main(["archive", "verify-signature", model, "--key", str(keys / "P-384.pub")]) == 1
+    assert main(["archive", "verify"]) == 0

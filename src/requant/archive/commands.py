@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,14 @@ def add_archive(commands: Any, software: Callable[[], Any]) -> None:
         help="where equal bytes may be; default: results models_original",
     )
     repair.set_defaults(frameworks=lambda _: list(FRAMEWORKS))
+
+    for name, command, key, text in (
+        ("sign", _sign, "private", "sign a release with a key of one's own; docs/signing.md says how to make one"),
+        ("verify-signature", _verify_signature, "public", "make sure that a release is the one that was signed"),
+    ):
+        parser = add(name, command, text)
+        parser.add_argument("release", metavar="MODEL[@RELEASE]", help=RELEASE_HELP)
+        parser.add_argument("--key", type=Path, required=True, metavar="FILE", help=f"a PEM file with the {key} key")
 
 
 def _store(options: argparse.Namespace) -> Any:
@@ -180,6 +189,37 @@ def _repair(options: argparse.Namespace) -> None:
         raise RequantError("this could not be repaired:\n" + "\n".join(f"  {each}" for each in left))
     if not done:
         print(f"{store.archive}: nothing to repair")
+
+
+def _sign(options: argparse.Namespace) -> None:
+    from requant.archive.signing import sign
+
+    with _laid_out(options) as (entry, folder, signature):
+        count = sign(folder, signature, options.key)
+    print(f"{entry}: {_count(count, 'file')} signed, in {signature}")
+
+
+def _verify_signature(options: argparse.Namespace) -> None:
+    from requant.archive.signing import verify_signature
+
+    with _laid_out(options) as (entry, folder, signature):
+        count = verify_signature(folder, signature, options.key)
+    print(f"{entry}: {_count(count, 'file')} as they were signed, by the key {options.key}")
+
+
+@contextmanager
+def _laid_out(options: argparse.Namespace) -> Iterator[tuple[Any, Path, Path]]:
+    """Lay a release out for the time being; give the release, the folder, and where its signature is kept."""
+    from requant.archive.contents import find
+    from requant.archive.restoring import restore_release
+    from requant.archive.signing import signature_path
+
+    store = _store(options)
+    entry = find(store, options.release)
+    with tempfile.TemporaryDirectory(prefix="requant-") as scratch:
+        folder = Path(scratch) / entry.model
+        restore_release(store, entry, folder)
+        yield entry, folder, signature_path(options.folder, entry.model, entry.release)
 
 
 def _count(number: int, what: str) -> str:
