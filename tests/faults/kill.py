@@ -216,13 +216,13 @@ def finish_and_compare(
 def kill(reference: Reference, folder: Path, chance: random.Random, limit: float) -> Outcome:
     """Kill one run, finish it, and return what became of it; its folder is removed unless something is wrong.
 
+    A run that was over before it was hit is run again and hit in half the time.
+
     Args:
         reference: the undisturbed run.
         folder: for the project.
         chance: what is drawn from.
         limit: seconds within which a run that starts fresh is hit; for one that is half done, half of them.
-
-    A run that was over before it was hit is run again and hit in half the time.
     """
     start, hit = chance.choice(STARTS), chance.choice(HITS)
     outcome = Outcome(start, hit, chance.uniform(0, limit * (1 if start == "fresh" else 0.5)))
