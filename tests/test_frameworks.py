@@ -4,7 +4,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from requant.frameworks import FRAMEWORKS, is_installed, only
+from requant import frameworks
+from requant.frameworks import FRAMEWORKS, converting_versions, installed_versions, is_installed, only
+from requant.records import write_record
 
 
 def run(program):
@@ -47,3 +49,36 @@ def test_what_was_left_out_is_there_again_afterwards():
         pass
     assert [module for module in ("sklearn", "torch", "numpy") if is_installed(module)] == before
     assert "numpy" in before
+
+
+@pytest.mark.parametrize("extra", FRAMEWORKS)
+def test_a_framework_has_a_version_if_it_is_installed(extra):
+    assert bool(installed_versions(extra)) == is_installed(FRAMEWORKS[extra].modules[0])
+
+
+def versions(monkeypatch, installed):
+    def version(name):
+        if name not in installed:
+            raise frameworks.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(frameworks, "version", version)
+
+
+def test_a_conversion_hangs_on_the_version_that_is_installed(tmp_path, monkeypatch):
+    audit = tmp_path / "net.mlpackage.zip.json"
+    write_record(audit, {"scheme": "float", "frameworks": {"torch": "2.6"}})
+    versions(monkeypatch, {"torch": "2.7"})
+    assert converting_versions("torch", audit) == {"torch": "2.7"}
+    versions(monkeypatch, {"tensorflow-cpu": "2.19", "keras": "3.9", "torch": "2.7"})
+    assert converting_versions("tensorflow", tmp_path / "none") == {"tensorflow-cpu": "2.19", "keras": "3.9"}
+
+
+def test_without_the_framework_a_model_that_is_made_stays_as_it_is(tmp_path, monkeypatch):
+    versions(monkeypatch, {})
+    audit = tmp_path / "net.mlpackage.zip.json"
+    assert converting_versions("torch", audit) == {}
+    write_record(audit, {"scheme": "float", "frameworks": {"torch": "2.6"}})
+    assert converting_versions("torch", audit) == {"torch": "2.6"}
+    write_record(audit, {"scheme": "float"})
+    assert converting_versions("torch", audit) == {}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from requant.errors import RequantError
+from requant.records import read_record
 
 Extra = Literal["torch", "tensorflow", "scikit-learn", "xgboost"]
 
@@ -93,6 +94,21 @@ def installed_versions(extra: Extra) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def converting_versions(extra: Extra, audit: Path) -> dict[str, str]:
+    """Return the versions of a framework that a float model hangs on.
+
+    Args:
+        extra: the framework.
+        audit: of the float model. Where the framework is not installed, the versions are those that the model was made
+            with, if it is there: it needs no framework any more.
+    """
+    found = installed_versions(extra)
+    if found or not audit.exists():
+        return found
+    recorded: dict[str, str] = read_record(audit).get("frameworks", {})
+    return recorded
 
 
 def is_installed(module: str) -> bool:

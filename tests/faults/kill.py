@@ -213,17 +213,26 @@ def finish_and_compare(
         outcome.wrong.append("there is something to do still")
 
 
-def kill(reference: Reference, folder: Path, chance: random.Random) -> Outcome:
-    """Kill one run, finish it, and return what became of it; its folder is removed unless something is wrong."""
+def kill(reference: Reference, folder: Path, chance: random.Random, limit: float) -> Outcome:
+    """Kill one run, finish it, and return what became of it; its folder is removed unless something is wrong.
+
+    A run that was over before it was hit is run again and hit in half the time.
+
+    Args:
+        reference: the undisturbed run.
+        folder: for the project.
+        chance: what is drawn from.
+        limit: seconds within which a run that starts fresh is hit; for one that is half done, half of them.
+    """
     start, hit = chance.choice(STARTS), chance.choice(HITS)
-    outcome = Outcome(start, hit, chance.uniform(0, reference.seconds * (1 if start == "fresh" else 0.5)))
+    outcome = Outcome(start, hit, chance.uniform(0, limit * (1 if start == "fresh" else 0.5)))
     project = make_project(folder) if start == "fresh" else half_done(reference, folder, chance)
     dates = dates_of(folder)
     group = kill_once(project, reference.targets, outcome, chance)
     finish_and_compare(project, reference, outcome, dates, group)
     if not outcome.wrong:
         shutil.rmtree(folder)
-    return outcome
+    return outcome if outcome.hit != "nothing" or outcome.wrong else kill(reference, folder, chance, limit / 2)
 
 
 def kill_often(folder: Path, kills: int, seed: int, targets: tuple[str, ...] = TARGETS) -> list[Outcome]:
@@ -232,7 +241,7 @@ def kill_often(folder: Path, kills: int, seed: int, targets: tuple[str, ...] = T
     print(f"undisturbed: {len(reference.finals)} files in {reference.seconds:.0f} s\n{HEADER}", flush=True)
     outcomes = []
     for number in range(1, kills + 1):
-        outcomes.append(kill(reference, folder / str(number), random.Random(f"{seed} {number}")))
+        outcomes.append(kill(reference, folder / str(number), random.Random(f"{seed} {number}"), reference.seconds))
         print(outcomes[-1].row(number), flush=True)
     return outcomes
 

@@ -29,10 +29,10 @@ from requant.errors import RequantError
 from requant.evaluate.data import data_files
 from requant.evaluate.kept import trim_outputs
 from requant.fingerprint import fingerprint
-from requant.frameworks import FRAMEWORKS, installed_versions
+from requant.frameworks import FRAMEWORKS, converting_versions
 from requant.job import share_library
-from requant.originals import sha256, read_lock, verify
-from requant.records import read_record, remove_unfinished, touched_since
+from requant.originals import read_lock, sha256, verify
+from requant.records import remove_unfinished, touched_since
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
 from requant.single_run import claim
 from requant.user_function import files_of_function
@@ -305,17 +305,10 @@ def conversion_code(wildcards) -> str:
 
 
 def framework_versions(wildcards) -> dict[str, str]:
-    """Return the versions of the framework that converts an original, on which the float model hangs.
-
-    With conda they are in the environment, which Snakemake looks at. Where the framework is not installed, they are those
-    that the float model was made with: it needs no framework any more.
-    """
+    """Return the versions of the framework that converts an original; with conda, Snakemake looks at the environment."""
+    audit = Path(f"{float_path(wildcards.model)}.json")
     extras = [] if USES_CONDA else frameworks(wildcards)
-    found = {name: version for extra in extras for name, version in installed_versions(extra).items()}
-    audit = Path(float_path(wildcards.model) + ".json")
-    if extras and not found and audit.exists():
-        return read_record(audit).get("frameworks", {})
-    return found
+    return {name: version for extra in extras for name, version in converting_versions(extra, audit).items()}
 
 
 def conversion_without_limits(wildcards) -> dict:
