@@ -5,6 +5,7 @@ rule archive:
     """Archive a release of every configured model: its original, its variants, figures and page."""
     input:
         [f"{ARCHIVE}/releases/{model}/{RELEASE}.json" for model in MODELS],
+        [storage(f"{REMOTE}/{model}/{RELEASE}.zip") for model in MODELS] if REMOTE else [],
 
 
 rule archive_release:
@@ -29,3 +30,20 @@ rule archive_release:
         made_by=MADE_BY,
     script:
         "../../scripts/archive_release.py"
+
+
+if REMOTE:
+
+    rule copy_release:
+        """Copy a release to the remote archive, as one zip."""
+        input:
+            f"{ARCHIVE}/releases/{{model}}/{RELEASE}.json",
+        output:
+            storage(f"{REMOTE}/{{model}}/{RELEASE}.zip"),
+        log:
+            "results/{model}/logs/copy_release.log",
+        params:
+            archive=lambda wildcards: ARCHIVE,
+            release=RELEASE,
+        script:
+            "../../scripts/copy_release.py"

@@ -116,6 +116,7 @@ CODE = {
 # Of the archive: the digest of all that models hang on, and where a release goes.
 MADE_BY = fingerprint(*CODE_OF_MODELS, libraries=CODE_LIBRARIES)
 ARCHIVE, RELEASE = config["archive"]["folder"], config["archive"]["release"]
+REMOTE = (config["archive"]["remote"] or "").rstrip("/")
 
 
 wildcard_constraints:

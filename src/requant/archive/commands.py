@@ -42,6 +42,9 @@ def add_archive(commands: Any, software: Callable[[], Any]) -> None:
     restore.add_argument("--to", type=Path, metavar="FOLDER", help="all files of the release go there")
     restore.add_argument("--variant", nargs="+", default=[], metavar="SCHEME", help="with --to, these variants only")
 
+    taken = add("add", _add, "put releases that were copied elsewhere into the archive")
+    taken.add_argument("zips", nargs="+", type=Path, metavar="FILE.zip")
+
     check = add("rebuild-check", _rebuild_check, "make a release again from its original, and compare every byte")
     check.add_argument("release", metavar="MODEL[@RELEASE]", help=RELEASE_HELP)
     check.add_argument("--variant", nargs="+", default=None, metavar="SCHEME", help="these variants only")
@@ -134,6 +137,15 @@ def _restore(options: argparse.Namespace) -> None:
     else:
         original, restored = restore_original(store, entry, Path())
         print(f"{original} is the original of {entry}, locked and read-only: {_done(restored)}")
+
+
+def _add(options: argparse.Namespace) -> None:
+    from requant.archive.carrying import carry_in
+    from requant.archive.store import Store
+
+    for path in options.zips:
+        entry, added = carry_in(Store(options.folder), path)
+        print(f"{entry}: {'added' if added else 'there already, the same'}")
 
 
 def _done(restored: Any) -> str:
