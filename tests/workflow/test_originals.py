@@ -111,3 +111,13 @@ def test_what_was_found_unchanged_is_not_read_again(project):
     dates = [stamp.stat().st_mtime_ns for stamp in stamps]
     assert project.snakemake(*VARIANTS).status == 0
     assert [stamp.stat().st_mtime_ns for stamp in stamps] == dates
+
+
+def test_a_file_that_was_added_to_a_package_is_refused_and_what_the_finder_adds_is_not(project):
+    package = project.folder / "models_original/digits.mlpackage"
+    (package / ".DS_Store").write_bytes(b"view")
+    assert "Nothing to be done" in project.snakemake(*VARIANTS).text
+    (package / "Data/com.apple.CoreML/more.bin").write_bytes(b"more")
+    run = project.snakemake(*VARIANTS)
+    assert run.status != 0
+    assert "more.bin is not locked, though" in run.text

@@ -196,7 +196,9 @@ def require_unchanged_originals() -> None:
         if not record.exists():
             continue
         checked = max(path.stat().st_mtime_ns for path in (record, stamp) if path.exists())
-        if touched_since(checked, model.locked_files):
+        # A file that was added to a package has no date to go by.
+        added = {path for path in model.original.rglob("*") if path.is_file()} - {model.original, *model.locked_files}
+        if added or touched_since(checked, model.locked_files):
             require_unchanged(model)
             stamp.parent.mkdir(parents=True, exist_ok=True)
             stamp.touch()
