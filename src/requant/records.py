@@ -60,12 +60,17 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise RequantError(
                 f"{path} can't be written: the disk is full. Nothing half-written was left in its place. Make space on "
                 f"the disk of {path.parent.absolute()} and start again: what is finished is not made again."
             ) from error
         raise RequantError(f"{path} can't be written: {error.strerror or error}.") from error
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether it says that there is no more space on the disk, or none for this user."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def remove_unfinished(folder: Path) -> list[Path]:

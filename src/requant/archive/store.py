@@ -36,6 +36,7 @@ from requant.archive.inventory import (
 )
 from requant.archive.swapping import swap
 from requant.errors import RequantError
+from requant.records import is_full, writing
 
 ROOT = "ocfl"
 DECLARATION = ("0=ocfl_object_1.1", b"ocfl_object_1.1\n")
@@ -131,16 +132,21 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one process that writes; whoever else wants to, waits. What a killed process left is cleaned up."""
-        self.archive.mkdir(parents=True, exist_ok=True)
-        with (self.archive / ".lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self._clean()
-            self._make_root()
-            try:
-                yield
-            finally:
+        """Be the one process that writes; whoever else wants to, waits. What a killed process left is cleaned up.
+
+        Raises:
+            RequantError: if the disk is full, or can't be written for another reason; the archive is as it was then.
+        """
+        with writing(self.archive):
+            self.archive.mkdir(parents=True, exist_ok=True)
+            with (self.archive / ".lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
                 self._clean()
+                self._make_root()
+                try:
+                    yield
+                finally:
+                    self._clean()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -349,6 +355,8 @@ def _copy(source: Source, target: Path) -> tuple[str, str]:
             written.flush()
             os.fsync(written.fileno())
     except OSError as error:
+        if is_full(error):
+            raise
         raise RequantError(f"{source.path} can't be copied into the archive: {error.strerror or error}.") from error
     target.chmod(_READ_ONLY)
     _require_expected(source, sha256.hexdigest())
