@@ -123,7 +123,7 @@ def main():
     found = {}
     for name in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as folder:
-            found[name] = outcomes(Path(name), Path(folder))
+            found[name] = outcomes(Path(name), Path(folder), foreseen=True)
     print(json.dumps(found))
 
 

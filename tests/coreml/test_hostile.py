@@ -356,6 +356,16 @@ HOSTILE = {
     "a shape of terabytes": (lambda: shape(1 << 20, 1 << 20), "describe", "bytes for the shape (1048576, 1048576)"),
     "a shape that overflows": (lambda: shape(1 << 32, 1 << 32), "run", "bytes for the shape (4294967296, 4294967296)"),
     "a shape of many axes": (lambda: shape(*[1] * 100, 4096), "describe", "a value does not fit its type"),
+    "a shape without elements": (
+        lambda: program_file(lambda operations, f, files: set_shape(weight(operations, "last_y_0").type, 16, 0)),
+        "describe",
+        None,
+    ),
+    "a list for numbers": (
+        lambda: program_file(lambda operations, f, files: weight(operations).type.listType.SetInParent()),
+        "describe",
+        "'fc_weight_0' is declared as numbers, but is a list",
+    ),
     "another shape": (lambda: shape(3, 3), "quantize", None),
     "a blob of terabytes": (lambda: header(8, 1 << 50, "<Q"), "describe", "has no whole blob at"),
     "a blob that begins beyond the file": (lambda: header(16, 1 << 50, "<Q"), "convert", "has no whole blob at"),

@@ -313,6 +313,8 @@ def _weight_chains(model: Model) -> Iterator[tuple[str, list[Any], int]]:
 
 def _stored_weight(name: str, operations: list[Any], size: int, model: Model) -> StoredWeight:
     known = _values_of(operations, model)
+    if not isinstance(known[name], np.ndarray):
+        raise RequantError(f"{model.path} is damaged: the constant {name!r} is declared as numbers, but is a list.")
     form, bits = form_of([(o.type, constants(o, model, known)) for o in operations], known[name])
     values = np.asarray(known[name], np.float32)
     return StoredWeight(name, values, form, bits or _code_bits(operations), size, values.ndim > 1)
