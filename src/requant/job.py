@@ -34,6 +34,7 @@ def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
         frameworks: that the job needs; others can't be imported in it.
     """
     hand_over()
+    logging.raiseExceptions = False  # what could not be written on a full disk is told once, and not by the log too
     logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(levelname)s %(message)s", force=True)
     try:
         with only(*frameworks):
