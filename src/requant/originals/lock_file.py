@@ -19,7 +19,7 @@ from pathlib import Path
 from requant.errors import RequantError
 from requant.originals.index import INDEX_NAME
 from requant.originals.reading import read_text
-from requant.records import write_whole
+from requant.records import UNFINISHED, write_whole
 
 LOCK_NAME = "SHA256SUMS"
 _WRITING = f".{LOCK_NAME}.lock"
@@ -115,7 +115,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         raise RequantError(f"nothing can be written in {folder}: {error.strerror or error}.") from error
     try:
         for name in (LOCK_NAME, INDEX_NAME):  # what one that was killed was writing, as `write_whole` names it
-            for unfinished in folder.glob(f".{name}.????????"):
+            for unfinished in folder.glob(f".{name}.????????{UNFINISHED}"):
                 unfinished.unlink()
         yield
     finally:
