@@ -100,7 +100,7 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 		--custom-compile-command "make lock" pyproject.toml requirements/build.in -o requirements/run.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
-		--custom-compile-command "make lock" pyproject.toml requirements/build.in --extra test --extra signing \
+		--custom-compile-command "make lock" pyproject.toml requirements/build.in --extra test \
 		-c requirements/run.lock -o requirements/test.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --no-deps \
 		--custom-compile-command "make lock" requirements/ocfl.in -o requirements/ocfl.lock
