@@ -70,7 +70,7 @@ rule check:
         "results/check.log",
     params:
         archive=ARCHIVE,
-        releases=archived_releases(),
+        releases=lambda wildcards: archived_releases(),
         code=CODE["regression"],
     script:
         "scripts/check.py"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,17 @@ from requant.archive.contents import Entry, read_release
 from requant.archive.record import Made, Release
 from requant.archive.restoring import ORIGINAL
 from requant.archive.store import Store
+from requant.convert import FLOAT
 from requant.convert.conversion import make_float_model
 from requant.convert.settings import ConversionSettings
 from requant.coreml.inventory import stored_weights
 from requant.coreml.model import load
 from requant.errors import RequantError
+from requant.originals import sha256
 from requant.quantize.scheme import Scheme
 from requant.quantize.selection import Selection
 from requant.quantize.variant import make_variant
 
-FLOAT = "float"
 _SHOWN = 8  # tensors that a message names
 
 
@@ -94,7 +94,7 @@ def lay_out_sources(release: Release, archived: Mapping[str, Path], scratch: Pat
         if not source.is_file():
             raise RequantError(f"{source} is missing in the archive: nothing can be rebuilt of {file.path}.")
         shutil.copyfile(source, target)
-        if hashlib.sha256(target.read_bytes()).hexdigest() != file.sha256:
+        if sha256(target) != file.sha256:
             raise RequantError(f"{source} is damaged: nothing can be rebuilt of {file.path}.")
 
 
@@ -122,9 +122,9 @@ def _in_scratch(settings: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
 
 
 def _compared(output: Path, made: Made, archived: Path) -> Iterator[str]:
-    if hashlib.sha256(output.read_bytes()).hexdigest() == made.model.sha256:
+    if sha256(output) == made.model.sha256:
         return
-    if not archived.is_file() or hashlib.sha256(archived.read_bytes()).hexdigest() != made.model.sha256:
+    if not archived.is_file() or sha256(archived) != made.model.sha256:
         yield "other bytes than the record names; the archived file is damaged, so that tensors can't be compared"
         return
     then, now = ({weight.name: weight for weight in stored_weights(load(path))} for path in (archived, output))

@@ -20,6 +20,7 @@ from requant.archive.crate import NAME as CRATE
 from requant.archive.crate import crate_metadata
 from requant.archive.record import ArchivedFile, Made, Original, Release, Software
 from requant.archive.store import Source, Store
+from requant.convert import FLOAT
 from requant.errors import RequantError
 from requant.originals import Entry as IndexEntry
 from requant.originals import read_index, read_lock, verify
@@ -27,7 +28,6 @@ from requant.records import read_record
 from requant.report.page import SectionFiles, write_page
 from requant.user_function import split_reference
 
-FLOAT = "float"
 _PAGE = "report/index.html"
 # Parts of a release that may differ in what counts as the same release archived again.
 _DRAWN = ("report/", "workflow/")
