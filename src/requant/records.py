@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from requant.errors import RequantError
 from requant.single_run import require_current
@@ -19,14 +19,23 @@ UNFINISHED = ".unfinished"
 
 
 def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a file of these bytes; see `whole_file`."""
+    with whole_file(path, durable=durable) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
     """Write a file so that, whenever the process is killed, the path holds the old bytes or all of the new ones.
 
     What a killed process leaves beside it ends in `UNFINISHED`; `remove_unfinished` clears it away.
 
     Args:
-        path: of the file.
-        data: its bytes.
+        path: of the file, which is in its place when the context ends without an exception.
         durable: whether this holds for a machine that loses its power too; it takes longer.
+
+    Yields:
+        A stream to write to, in which one can seek.
 
     Raises:
         RequantError: if it can't be written, as on a full disk, or another run has begun than that of this job.
@@ -36,7 +45,7 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=UNFINISHED, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
+                yield stream
                 if durable:
                     stream.flush()
                     os.fsync(stream.fileno())

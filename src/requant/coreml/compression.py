@@ -8,7 +8,7 @@ be chained: a lookup table may be quantized, the values that a sparse tensor kee
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ Tensors = tuple[NDArray[Any], ...]
 
 # Numbers that may come of one that is stored: a vector of a lookup table has 2 to 16, and a byte holds 8 indices.
 MOST_EXPANSION, ALWAYS_ALLOWED = 1024, 1 << 20
+_CHUNK = 1 << 18  # numbers that are worked on at once: keeps the memory small
 _LINEAR = frozenset(
     {"constexpr_affine_dequantize", "constexpr_blockwise_shift_scale", "constexpr_sparse_blockwise_shift_scale"}
 )
@@ -127,22 +128,49 @@ def _affine(parts: Parts) -> Tensors:
     return (np.asarray((data.astype(np.float32) - zero_point.astype(np.float32)) * scale, scale.dtype),)
 
 
+def _split(shape: tuple[int, ...], blocks: tuple[int, ...]) -> list[int]:
+    """Return a shape with two axes for each: the blocks along it, and the size of one."""
+    if len(blocks) != len(shape) or any(size % count for size, count in zip(shape, blocks, strict=True)):
+        raise ValueError(f"blocks of shape {blocks} for a tensor of shape {shape}")
+    return [part for size, count in zip(shape, blocks, strict=True) for part in (count, size // count)]
+
+
 def _spread(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Repeat a value per block so that there is one per element."""
-    if values.ndim != len(shape) or any(size % blocks for size, blocks in zip(shape, values.shape, strict=True)):
-        raise ValueError(f"blocks of shape {values.shape} for a tensor of shape {shape}")
-    for axis, size in enumerate(shape):
-        values = np.repeat(values, size // values.shape[axis], axis)
-    return values
+    """Return a value per block, seen as one per element of a tensor that is split into blocks."""
+    split = _split(shape, values.shape)
+    return np.broadcast_to(values.reshape([part for count in values.shape for part in (count, 1)]), split)
 
 
 def _shifted_and_scaled(data: NDArray[Any], parts: Parts) -> NDArray[Any]:
-    """Return `scale * (data - offset)` in the type of the scale, as the operation's reference computes it."""
+    """Return `scale * (data - offset)` in the type of the scale, as the operation's reference computes it.
+
+    What is float16 is computed in float32, where codes, their differences and such products are exact, and rounded
+    once: it gives the same, and is much quicker.
+    """
     scale = parts["scale"]
-    shifted = data.astype(scale.dtype)
-    if "offset" in parts:
-        shifted = shifted - _spread(parts["offset"], data.shape)
-    return np.asarray(_spread(scale, data.shape) * shifted, scale.dtype)
+    split = _split(data.shape, scale.shape)
+    wide = np.float32 if scale.dtype == np.float16 and data.dtype.itemsize == 1 else scale.dtype
+    codes, factors = data.reshape(split), _spread(scale.astype(wide), data.shape)
+    shifts = _spread(parts["offset"].astype(wide), data.shape) if "offset" in parts else None
+    if shifts is not None and shifts.shape != factors.shape:
+        raise ValueError(f"offsets of shape {parts['offset'].shape} for scales of shape {scale.shape}")
+    result = np.empty(split, scale.dtype)
+    for part in _slices(split):
+        numbers = codes[part].astype(wide)
+        if shifts is not None:
+            numbers = numbers - shifts[part]
+        result[part] = factors[part] * numbers
+    return result.reshape(data.shape)
+
+
+def _slices(shape: list[int]) -> Iterator[tuple[slice, ...]]:
+    """Yield slices of the first axis that has more than one entry, or of the second, of a moderate size each."""
+    axis = int(len(shape) > 1 and shape[0] == 1)
+    step = max(1, _CHUNK // max(1, math.prod(shape[:axis] + shape[axis + 1 :])))
+    for start in range(0, shape[axis] if shape else 0, step):
+        yield (*(slice(None),) * axis, slice(start, start + step))
+    if not shape:
+        yield ()
 
 
 def _shift_scale(parts: Parts) -> Tensors:

@@ -18,17 +18,18 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from google.protobuf.message import DecodeError
 
 from requant.coreml.kind import Kind, kind_of_bodies, type_of_bodies
+from requant.coreml.mapped import Content, pieces
 from requant.coreml.messages import Model_pb2
 from requant.coreml.package import PACKAGE_MODEL, read_file, read_folder, read_zip
 from requant.coreml.pipeline import walk_specs
 from requant.coreml.reading import reading
 from requant.errors import RequantError
-from requant.records import UNFINISHED, write_whole, writing
+from requant.records import UNFINISHED, whole_file, writing
 
 DATA_FOLDER = "Data/com.apple.CoreML/"
 WEIGHT_FILE = "weights/weight.bin"
@@ -42,12 +43,13 @@ class Model:
 
     Attributes:
         spec: Apple's `Model` message. Treat it as read-only; `copy_spec` gives one to change.
-        files: the files beside `model.mlmodel` in an `.mlpackage`, by their path below `Data/com.apple.CoreML`.
+        files: the files beside `model.mlmodel` in an `.mlpackage`, by their path below `Data/com.apple.CoreML`; large
+            ones are mapped (`requant.coreml.mapped`).
         path: where it was read from, for messages.
     """
 
     spec: Any
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, Content] = field(default_factory=dict)
     path: Path = Path("model")
 
     @property
@@ -69,7 +71,7 @@ class Model:
         return [spec.WhichOneof("Type") or "none" for spec in walk_specs(self.spec)]
 
     @property
-    def weight_file(self) -> bytes:
+    def weight_file(self) -> Content:
         """The bytes of `weights/weight.bin`, empty where there is none."""
         return self.files.get(WEIGHT_FILE, b"")
 
@@ -99,7 +101,7 @@ def size_of(path: Path) -> int:
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.is_dir() else path.stat().st_size
 
 
-def _from_members(members: dict[str, bytes], path: Path) -> Model:
+def _from_members(members: dict[str, Content], path: Path) -> Model:
     if PACKAGE_MODEL not in members:
         raise RequantError(f"{path} is not a Core ML package: it has no {PACKAGE_MODEL}.")
     files = {
@@ -107,7 +109,7 @@ def _from_members(members: dict[str, bytes], path: Path) -> Model:
         for name, data in members.items()
         if name.startswith(DATA_FOLDER) and name != PACKAGE_MODEL
     }
-    return Model(_parse(members[PACKAGE_MODEL], path), files, path)
+    return Model(_parse(bytes(members[PACKAGE_MODEL]), path), files, path)
 
 
 def _parse(data: bytes, path: Path) -> Any:
@@ -121,7 +123,7 @@ def _parse(data: bytes, path: Path) -> Any:
     return spec
 
 
-def package_members(model: Model) -> dict[str, bytes]:
+def package_members(model: Model) -> dict[str, Content]:
     """Return the files of the model's `.mlpackage`, canonical, by their path in it."""
     items = [("model.mlmodel", "CoreML Model Specification", "com.apple.CoreML/model.mlmodel")]
     for name in sorted({path.partition("/")[0] for path in model.files}):
@@ -136,7 +138,7 @@ def package_members(model: Model) -> dict[str, bytes]:
         "itemInfoEntries": entries,
         "rootModelIdentifier": _identifier("com.apple.CoreML/model.mlmodel"),
     }
-    members = {
+    members: dict[str, Content] = {
         "Manifest.json": (json.dumps(manifest, indent=4, sort_keys=True) + "\n").encode(),
         PACKAGE_MODEL: model.spec.SerializeToString(deterministic=True),
     }
@@ -149,11 +151,19 @@ def _identifier(path: str) -> str:
 
 
 def to_bytes(model: Model, name: str) -> bytes:
-    """Return the canonical bytes of the one file that carries the model.
+    """Return the canonical bytes of the one file that carries the model; see `write_model`."""
+    buffer = io.BytesIO()
+    write_model(model, buffer, name)
+    return buffer.getvalue()
+
+
+def write_model(model: Model, stream: IO[bytes], name: str) -> None:
+    """Write the one file that carries the model, canonical.
 
     Args:
         model: an ML Program becomes an `.mlpackage.zip` (stored, not deflated, so that the bytes do not depend on a
             compression library), any other model a `.mlmodel`, for it needs no files beside its message.
+        stream: an empty file, in which one can seek.
         name: the name of the model, which the folder in the zip takes.
 
     Raises:
@@ -166,16 +176,17 @@ def to_bytes(model: Model, name: str) -> bytes:
                 f"{model.path} is a {model.type} with files beside it in its package ({', '.join(lost)}), which a "
                 ".mlmodel can't hold. Keep it as it is."
             )
-        data: bytes = model.spec.SerializeToString(deterministic=True)
-        return data
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for path, data in package_members(model).items():
+        stream.write(model.spec.SerializeToString(deterministic=True))
+        return
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for path, content in package_members(model).items():
             info = zipfile.ZipInfo(f"{name}.mlpackage/{path}", _ZIP_DATE)
             info.create_system = 3  # Unix, on every machine
             info.external_attr = 0o100644 << 16
-            archive.writestr(info, data)
-    return buffer.getvalue()
+            info.file_size = len(content)  # of which it hangs whether the zip needs fields for a large file
+            with archive.open(info, "w") as member:
+                for piece in pieces(content):
+                    member.write(piece)
 
 
 def save(model: Model, path: Path) -> None:
@@ -186,7 +197,17 @@ def save(model: Model, path: Path) -> None:
     """
     if not path.name.endswith(model.kind.suffix):
         raise RequantError(f"a model of type {model.type} is written as *{model.kind.suffix}, not as {path.name}.")
-    write_whole(path, to_bytes(model, path.name.removesuffix(model.kind.suffix)))
+    with whole_file(path) as stream:
+        write_model(model, stream, path.name.removesuffix(model.kind.suffix))
+
+
+def write_package(model: Model, folder: Path) -> None:
+    """Write the files of a model's `.mlpackage`, canonical, into a folder that is there."""
+    for name, content in package_members(model).items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as stream:
+            stream.writelines(pieces(content))
 
 
 def unpack_package(model: Model, folder: Path) -> None:
@@ -204,10 +225,7 @@ def unpack_package(model: Model, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=UNFINISHED, dir=folder.parent))
         try:
-            for name, data in package_members(model).items():
-                target = beside / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
+            write_package(model, beside)
             beside.chmod(0o755)
             shutil.rmtree(folder, ignore_errors=True)
             beside.replace(folder)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import shutil
 import stat
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from requant.coreml.mapped import LARGE, PIECE, Content, content_of, mapped, pieces
 from requant.errors import RequantError
 
 PACKAGE_MODEL = "Data/com.apple.CoreML/model.mlmodel"
@@ -31,6 +34,7 @@ _BY_THE_FINDER = "__MACOSX"
 _LEFT_BEHIND = (".DS_Store", ".snakemake_timestamp")  # by the Finder and Snakemake
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
 # What Python's zip module raises for a file that is damaged, or is a zip of another sort.
 _BAD_ZIP = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
@@ -71,15 +75,19 @@ def opened(path: Path, model: Path | None = None) -> Iterator[IO[bytes]]:
         raise RequantError(f"{model or path} can't be read: {error.strerror or error}.") from error
 
 
-def read_folder(package: Path) -> dict[str, bytes]:
-    """Return the files of an `.mlpackage` folder by their path in it.
+def read_folder(package: Path) -> dict[str, Content]:
+    """Return the files of an `.mlpackage` folder by their path in it; large ones are mapped.
 
     Raises:
         RequantError: if there is a symbolic link or anything else but files and folders in it, it can't be read, or its
             manifest is not sound.
     """
     files, folders = _walk(package)
-    members = {name: read_file(package / name) for name in files if not name.endswith(_LEFT_BEHIND)}
+    members: dict[str, Content] = {}
+    for name in files:
+        if not name.endswith(_LEFT_BEHIND):
+            with opened(package / name) as stream:
+                members[name] = content_of(stream)
     if MANIFEST in members:
         require_sound(members[MANIFEST], files, folders, package)
     return members
@@ -124,7 +132,7 @@ def require_whole(package: Path) -> list[str]:
     return [name for name in unnamed if not name.endswith(_LEFT_BEHIND)]
 
 
-def require_sound(manifest: bytes, files: Iterable[str], folders: Iterable[str], path: Path) -> list[str]:
+def require_sound(manifest: Content, files: Iterable[str], folders: Iterable[str], path: Path) -> list[str]:
     """Make sure that a manifest names what is in its package only, and all of it is there.
 
     Args:
@@ -149,12 +157,12 @@ def require_sound(manifest: bytes, files: Iterable[str], folders: Iterable[str],
     return sorted(f for f in files if f != MANIFEST and named.isdisjoint([f, *map(str, PurePosixPath(f).parents)]))
 
 
-def _items(manifest: bytes, path: Path) -> dict[str, str]:
+def _items(manifest: Content, path: Path) -> dict[str, str]:
     """Return the paths of a manifest's items by their identifiers."""
     try:
         if len(manifest) > LARGEST_MANIFEST:
             raise ValueError(f"it has {len(manifest):,} bytes")
-        table: Any = json.loads(manifest)
+        table: Any = json.loads(bytes(manifest))
         items = {key: entry["path"] for key, entry in table["itemInfoEntries"].items()}
         root = table["rootModelIdentifier"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -176,18 +184,52 @@ def _is_below(name: str) -> bool:
     return {"", ".", ".."}.isdisjoint(name.split("/")) and not {"\\", ":", "\0"} & set(name)
 
 
-def read_zip(path: Path) -> dict[str, bytes]:
+def read_zip(path: Path) -> dict[str, Content]:
     """Return the files of the one package in an `.mlpackage.zip` by their path in it; nothing is laid out.
+
+    Large ones are mapped, those that are compressed from a temporary file without a name.
 
     Raises:
         RequantError: if it is no zip, is damaged, holds more than one package, or is not to be trusted: it names files
             outside of the package, the same file twice or a symbolic link, or would grow beyond all measure.
     """
     with opened_zip(path) as (archive, infos):
-        members = {name: archive.read(info) for name, info in infos.items() if not name.endswith(_LEFT_BEHIND)}
+        members = {name: _content(archive, info) for name, info in infos.items() if not name.endswith(_LEFT_BEHIND)}
         if MANIFEST in members:
             require_sound(members[MANIFEST], infos, _folders(archive), path)
         return members
+
+
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Content:
+    """Return a file in a zip, its checksum checked; a large one is read in pieces and mapped."""
+    if info.file_size < LARGE or archive.fp is None:
+        return archive.read(info)
+    if info.compress_type != zipfile.ZIP_STORED:
+        with tempfile.TemporaryFile() as beside, archive.open(info) as stream:
+            shutil.copyfileobj(stream, beside, PIECE)
+            beside.flush()
+            return mapped(beside)
+    start = _start_of(archive.fp, info)
+    content = mapped(archive.fp, start, info.file_size)
+    checksum = 0
+    for piece in pieces(content):
+        checksum = zlib.crc32(piece, checksum)
+    if len(content) < info.file_size or checksum != info.CRC:
+        raise zipfile.BadZipFile(f"bad checksum of {info.filename!r}")
+    return content
+
+
+def _start_of(stream: IO[bytes], info: zipfile.ZipInfo) -> int:
+    """Return where the bytes of a file begin in its zip: after a header with a name and further fields.
+
+    Source: section 4.3.7 of https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
+    """
+    stream.seek(info.header_offset)
+    header = stream.read(_LOCAL_HEADER.size)
+    signature, name, extra = _LOCAL_HEADER.unpack(header)
+    if signature != b"PK\3\4":
+        raise zipfile.BadZipFile(f"no header of {info.filename!r}")
+    return info.header_offset + _LOCAL_HEADER.size + int(name) + int(extra)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 BitOrder = Literal["most significant first", "least significant first"]
 GROUP = 8  # eight codes of n bits fill n bytes exactly
+_CHUNK = 1 << 18  # codes that are worked on at once, whole groups of them: keeps the memory small
 
 
 def packed_size(count: int, bits: int) -> int:
@@ -36,15 +37,20 @@ def pack(codes: NDArray[np.uint8], bits: int, order: BitOrder) -> bytes:
         raise ValueError(f"code {int(flat.max())} does not fit {bits} bits")
     if bits == 8:
         return flat.tobytes()
-    groups = np.zeros((-(-flat.size // GROUP), GROUP), np.uint8)
-    groups.reshape(-1)[: flat.size] = flat
+    parts = [_packed(flat[start : start + _CHUNK], bits, order) for start in range(0, flat.size, _CHUNK)]
+    return b"".join(parts)
+
+
+def _packed(codes: NDArray[np.uint8], bits: int, order: BitOrder) -> bytes:
+    groups = np.zeros((-(-codes.size // GROUP), GROUP), np.uint8)
+    groups.reshape(-1)[: codes.size] = codes
     words = np.zeros(len(groups), np.uint64)
     for position in range(GROUP):
         words |= groups[:, position].astype(np.uint64) << np.uint64(_shift(position, bits, order))
-    return _bytes_of(words, bits, order)[: packed_size(flat.size, bits)]
+    return _bytes_of(words, bits, order)[: packed_size(codes.size, bits)]
 
 
-def unpack(data: bytes, count: int, bits: int, order: BitOrder) -> NDArray[np.uint8]:
+def unpack(data: bytes | memoryview, count: int, bits: int, order: BitOrder) -> NDArray[np.uint8]:
     """Return the first `count` codes, uint8 of shape (count,), of packed bytes.
 
     Raises:
@@ -55,9 +61,19 @@ def unpack(data: bytes, count: int, bits: int, order: BitOrder) -> NDArray[np.ui
         raise ValueError(f"{count} codes of {bits} bits take {size} bytes, but there are {len(data)}")
     if bits == 8:
         return np.frombuffer(data, np.uint8, count)
+    codes = np.empty(count, np.uint8)
+    packed = np.frombuffer(data, np.uint8, size)
+    for start in range(0, count, _CHUNK):
+        part = codes[start : start + _CHUNK]
+        first = start * bits // 8
+        part[:] = _unpacked(packed[first : first + packed_size(part.size, bits)], part.size, bits, order)
+    return codes
+
+
+def _unpacked(packed: NDArray[np.uint8], count: int, bits: int, order: BitOrder) -> NDArray[np.uint8]:
     groups = -(-count // GROUP)
     padded = np.zeros(groups * bits, np.uint8)
-    padded[:size] = np.frombuffer(data, np.uint8, size)
+    padded[: packed.size] = packed
     octets = np.zeros((groups, 8), np.uint8)
     if order == "least significant first":
         octets[:, :bits] = padded.reshape(groups, bits)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from requant.coreml.blob import Blob, blob_size, read_blob
 from requant.coreml.compression import decompress, form_of
+from requant.coreml.mapped import Content
 from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import DATA_FOLDER, Model
 from requant.coreml.packing import packed_size, unpack
@@ -154,7 +155,7 @@ def blob_of(value: Any, model: Model) -> Blob:
     return _from_file(value, model, read_blob)
 
 
-def _from_file(value: Any, model: Model, read: Callable[[bytes, int], T]) -> T:
+def _from_file(value: Any, model: Model, read: Callable[[Content, int], T]) -> T:
     """Return what is read of the blob of a value."""
     name = blob_file(value)
     try:
@@ -181,13 +182,14 @@ def _require_measure(block: Any, model: Model) -> None:
         )
 
 
-def _decode_bytes(data: bytes, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+def _decode_bytes(data: Content, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     count = math.prod(shape)
     if name not in SUB_BYTE_BITS:
         dtype = np.dtype(_dtype(name))
         if count < 0 or count * dtype.itemsize > len(data):
             raise ValueError(f"there are {len(data)} bytes for the shape {shape} of {name}")
-        return np.frombuffer(data, dtype, count).reshape(shape)
+        array = np.frombuffer(data, dtype, count).reshape(shape)
+        return array if array.flags.aligned else array.copy()  # in a zip, anything may lie anywhere
     bits = SUB_BYTE_BITS[name]
     codes = unpack(data, count, bits, "least significant first").reshape(shape)
     if name.startswith("INT"):

@@ -9,13 +9,16 @@ MIL reference, https://apple.github.io/coremltools/source/coremltools.converters
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from requant.coreml.blob import Blob, WeightFileWriter, unused_bits
+from requant.coreml.mapped import Content, content_of
 from requant.coreml.messages import MIL_pb2
 from requant.coreml.model import WEIGHT_FILE, Model
 from requant.coreml.packing import pack
@@ -38,6 +41,7 @@ from requant.quantize.palettize import Palette
 
 FLOATS = ("FLOAT16", "FLOAT32")
 SMALLEST_BLOB = 10  # elements; what is smaller is written into the program itself, as coremltools does
+_SPOOLED = "requant.spooled"  # a name among the files of a package while it is made
 Parts = Mapping[str, Any]  # a value, or the name of another operation's result, by parameter
 
 
@@ -275,7 +279,38 @@ def weight_files(model: Model) -> frozenset[str]:
     return frozenset({WEIGHT_FILE, *named})
 
 
-def with_new_weight_file(model: Model, files: frozenset[str]) -> Model:
+class Spool:
+    """Compressed constants on their way to the weight file: in memory, they would take as much as the variant."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Begin a temporary file, without a name, on the disk of a folder; None for the system's temporary folder."""
+        self.folder = folder
+        self._stream = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  `__exit__` closes it
+        self._writer = WeightFileWriter(self._stream)
+
+    def __enter__(self) -> Self:
+        """Return this."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the file; what is mapped of it stays as long as it is needed."""
+        self._stream.close()
+
+    def take(self, operations: list[Any]) -> list[Any]:
+        """Move the large values of new operations to the file, and return the operations."""
+        for operation in operations:
+            for value in _large_values(operation):
+                value.blobFileValue.offset = self._writer.add(_new_blob(value))
+                value.blobFileValue.fileName = MODEL_PATH + _SPOOLED
+        return operations
+
+    def finish(self) -> dict[str, Content]:
+        """End the file, and return it as one of the package's."""
+        self._writer.close()
+        return {_SPOOLED: content_of(self._stream)}
+
+
+def with_new_weight_file(model: Model, files: frozenset[str], spool: Spool) -> Model:
     """Return the model with its weight file written anew, in the order of the operations.
 
     What the program no longer names is left out, equal blobs are stored once, as functions of one program share them;
@@ -285,19 +320,24 @@ def with_new_weight_file(model: Model, files: frozenset[str]) -> Model:
     Args:
         model: its spec is changed in place: a copy.
         files: those that hold the weights of what it was made from: they are replaced.
+        spool: what took the new constants, which is finished here.
     """
-    writer = WeightFileWriter()
-    stored: dict[Blob, int] = {}
-    for operation in _operations_of(model):
-        moved = _large_values(operation) if operation.type.startswith("constexpr_") else []
-        blobs = [(value, blob_of(value, model)) for value in blob_values(operation)]
-        for value, blob in [*blobs, *((value, _new_blob(value)) for value in moved)]:
-            if blob not in stored:
-                stored[blob] = writer.add(blob)
-            value.blobFileValue.offset = stored[blob]
-            value.blobFileValue.fileName = MODEL_PATH + WEIGHT_FILE
-    weight_file = writer.to_bytes()
-    others = {name: data for name, data in model.files.items() if name not in files}
+    model = dataclasses.replace(model, files={**model.files, **spool.finish()})
+    with tempfile.TemporaryFile(dir=spool.folder) as stream:
+        writer = WeightFileWriter(stream)
+        stored: dict[Any, int] = {}
+        for operation in _operations_of(model):
+            moved = _large_values(operation) if operation.type.startswith("constexpr_") else []
+            blobs = [(value, blob_of(value, model)) for value in blob_values(operation)]
+            for value, blob in [*blobs, *((value, _new_blob(value)) for value in moved)]:
+                digest = blob.digest()
+                if digest not in stored:
+                    stored[digest] = writer.add(blob)
+                value.blobFileValue.offset = stored[digest]
+                value.blobFileValue.fileName = MODEL_PATH + WEIGHT_FILE
+        writer.close()
+        weight_file = content_of(stream)
+    others = {name: data for name, data in model.files.items() if name not in {*files, _SPOOLED}}
     return dataclasses.replace(model, files=others | ({WEIGHT_FILE: weight_file} if weight_file else {}))
 
 

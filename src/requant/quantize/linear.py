@@ -82,7 +82,7 @@ def quantize_linear(weights: NDArray[np.float32], bits: int, axis: int = 0) -> L
         axis: of the output channels.
     """
     rows = _rows_of_channels(weights, axis)
-    low, high = rows.min(axis=1).astype(np.float64), rows.max(axis=1).astype(np.float64)
+    low, high = _range(rows)
     scale = (high - low) / ((1 << bits) - 1)
     codes = np.empty(rows.shape, np.uint8)
     for part in _chunks(rows):
@@ -112,7 +112,18 @@ def quantize_symmetric(weights: NDArray[np.float32], bits: int, axis: int = 0) -
 
 def _largest(rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return the largest magnitude of each row."""
-    return np.asarray(np.maximum(-rows.min(axis=1).astype(np.float64), rows.max(axis=1).astype(np.float64)))
+    low, high = _range(rows)
+    return np.maximum(-low, high)
+
+
+def _range(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the least and the greatest number of each row; numpy compares float16 slowly, so not as float16."""
+    low, high = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
+    for part in _chunks(rows):
+        numbers = rows[part].astype(np.float32, copy=False)
+        low[part[0]] = np.minimum(low[part[0]], numbers.min(axis=1))
+        high[part[0]] = np.maximum(high[part[0]], numbers.max(axis=1))
+    return low, high
 
 
 def quantize_affine(
@@ -150,8 +161,9 @@ def quantize_affine(
         zero = np.full(len(rows), half - 1, np.float64)
         top -= 1
     else:
-        low, high = np.minimum(rows.min(axis=1), 0).astype(np.float64), np.maximum(rows.max(axis=1), 0)
-        stored = rounded_up((high.astype(np.float64) - low) / top, dtype)
+        least, greatest = _range(rows)
+        low, high = np.minimum(least, 0), np.maximum(greatest, 0)
+        stored = rounded_up((high - low) / top, dtype)
         zero = np.clip(np.round(-low / stored.astype(np.float64)), 0, top)
     scale, shift = stored.astype(np.float64), 0
     if signed:

@@ -33,6 +33,7 @@ from requant.coreml.weights import LARGEST_FLOAT16
 from requant.errors import RequantError
 from requant.quantize.constants import (
     FLOATS,
+    Spool,
     float16_constant,
     linear_constant,
     palette_constant,
@@ -70,6 +71,7 @@ def quantize_program(
     selection: Selection,
     table_functions: Mapping[str, TableFunction],
     version: int,
+    spool: Spool,
     prefix: str = "",
 ) -> dict[str, Choice]:
     """Store the weights of an ML Program as a scheme says, in the model's own messages.
@@ -83,6 +85,7 @@ def quantize_program(
         selection: which of them take it.
         table_functions: by mode.
         version: the specification version of the functions' operator sets.
+        spool: takes the new constants.
         prefix: of the names of weights, in a pipeline.
 
     Returns:
@@ -107,7 +110,7 @@ def quantize_program(
                 if is_weight(operation):
                     reading = readings.get(operation_name(operation), Reading())
                     choices[prefix + operation_name(operation)], made = asked.choose(operation, reading)
-                    _replace(inner.operations, index, with_fresh_names(made, names))
+                    _replace(inner.operations, index, spool.take(with_fresh_names(made, names)))
     return dict(reversed(choices.items()))
 
 

@@ -15,13 +15,14 @@ from requant.coreml.pipeline import parts_of, raise_version, updatable_part
 from requant.coreml.raising import raised
 from requant.coreml.reading import reading
 from requant.errors import RequantError
-from requant.quantize.constants import weight_files, with_new_weight_file
+from requant.quantize.constants import Spool, weight_files, with_new_weight_file
 from requant.quantize.custom import load_table_function
 from requant.quantize.lookup import TableFunction, clustered, distinct, evenly_spaced
 from requant.quantize.network import network_facts, quantize_network
 from requant.quantize.program import may_change, program_facts, quantize_program
 from requant.quantize.scheme import Scheme, needed_version
 from requant.quantize.selection import Choice, Selection, TensorFacts, unused_rules
+from requant.records import writing
 
 _TABLE_FUNCTIONS: dict[str, TableFunction] = {"linear_lut": evenly_spaced, "kmeans": clustered, "unique": distinct}
 SHOWN = 8  # tensors that a message names
@@ -44,6 +45,7 @@ def quantize_with_choices(
     *,
     in_place: bool = False,
     require_change: bool = True,
+    folder: Path | None = None,
 ) -> tuple[Model, dict[str, Choice]]:
     """Return a float model with its weights stored as a scheme says, and what was asked for each tensor.
 
@@ -56,6 +58,8 @@ def quantize_with_choices(
         selection: which tensors take the scheme.
         in_place: whether the model given may be changed, which spares the memory of a copy.
         require_change: whether it is an error that no tensor takes the scheme.
+        folder: on whose disk the new weights of an ML Program are kept, in files without a name; None for the system's
+            temporary folder.
 
     Raises:
         RequantError: if the model has no weights to quantize or is quantized already, its kind can't store the scheme,
@@ -63,12 +67,18 @@ def quantize_with_choices(
             an operation can't be raised to the operator set that the scheme needs, or the user's function fails or
             returns what does not fit.
     """
-    with reading(model.path):
-        return _quantized(model, scheme, custom_lut, selection, in_place, require_change)
+    with reading(model.path), Spool(folder) as spool:
+        return _quantized(model, scheme, custom_lut, selection, in_place, require_change, spool)
 
 
 def _quantized(
-    model: Model, scheme: Scheme, custom_lut: str | None, selection: Selection, in_place: bool, require_change: bool
+    model: Model,
+    scheme: Scheme,
+    custom_lut: str | None,
+    selection: Selection,
+    in_place: bool,
+    require_change: bool,
+    spool: Spool,
 ) -> tuple[Model, dict[str, Choice]]:
     if not has_weights(model):
         raise _no_weights(model)
@@ -86,13 +96,13 @@ def _quantized(
         if part.kind is Kind.NEURAL_NETWORK:
             choices |= quantize_network(part, scheme, selection, functions, prefix)
         else:
-            choices |= _quantize_program(part, scheme, selection, functions, version, prefix)
+            choices |= _quantize_program(part, scheme, selection, functions, version, spool, prefix)
     if require_change:
         _require_a_change(choices, scheme, model)
     if any(choice.scheme for choice in choices.values()):
         raise_version(variant.spec, version)
     if model.kind is Kind.ML_PROGRAM:
-        variant = with_new_weight_file(variant, files)
+        variant = with_new_weight_file(variant, files, spool)
     _note(variant.spec.description.metadata, scheme)
     return variant, choices
 
@@ -140,12 +150,13 @@ def _quantize_program(
     selection: Selection,
     functions: Mapping[str, TableFunction],
     version: int,
+    spool: Spool,
     prefix: str,
 ) -> dict[str, Choice]:
     """Raise a program and store its weights, in its own messages; one of which no weight changes is not raised."""
     if may_change(part, scheme, selection, prefix):
         part.spec.CopyFrom(raised(part, version).spec)
-    return quantize_program(part, scheme, selection, functions, version, prefix)
+    return quantize_program(part, scheme, selection, functions, version, spool, prefix)
 
 
 def _no_weights(model: Model) -> RequantError:
@@ -188,9 +199,12 @@ def write_variant(
     Raises:
         RequantError: as `quantize_with_choices`.
     """
-    model = load(float_model)
-    variant, choices = quantize_with_choices(model, scheme, custom_lut, selection, in_place=True)
-    save(variant, output)
+    with writing(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        variant, choices = quantize_with_choices(
+            load(float_model), scheme, custom_lut, selection, in_place=True, folder=output.parent
+        )
+        save(variant, output)
     return choices
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from requant.coreml.description import Feature, inputs_of, outputs_of
-from requant.coreml.model import Model, package_members
+from requant.coreml.model import Model, write_package
 from requant.errors import RequantError
 from requant.runtime.features import Inputs, Outputs, array_to_tensor, as_picture, require_inputs
 from requant.runtime.translation import ComputeUnits
@@ -27,10 +27,8 @@ def _lay_out(model: Model, folder: Path) -> Path:
         path.write_bytes(model.spec.SerializeToString(deterministic=True))
         return path
     path = folder / "model.mlpackage"
-    for name, data in package_members(model).items():
-        target = path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+    path.mkdir()
+    write_package(model, path)
     return path
 
 
