@@ -318,3 +318,19 @@ def test_every_key_is_explained():
         *entry["conversion"]["properties"]["inputs"]["items"]["properties"],
     ]:
         assert f"`{key}`" in text
+
+
+def test_a_model_that_is_not_to_be_run_is_judged_by_its_weights():
+    model = read(mine={"original": PROGRAM, "data": "none"})["mine"]
+    assert model.judged_by_weights
+    assert model.schemes
+    assert not model.is_run
+    assert read(mine={"original": PROGRAM})["mine"].is_run
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("sensitivity", {"families": ["kmeans"]}), ("metrics", {"blur": "tests/building.py:network"})]
+)
+def test_what_wants_a_model_run_that_is_not_to_be_is_refused(key, value):
+    with pytest.raises(RequantError, match="data: none keeps the model from being run"):
+        read(mine={"original": PROGRAM, "data": "none", key: value})

@@ -10,8 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "requant"
 # The ground floor first: a room imports only from rooms before it.
 ROOMS = (
-    "errors", "single_run", "records", "caching", "frameworks", "user_function", "warm", "job", "coreml", "originals",
-    "convert", "quantize", "runtime", "evaluate", "report", "archive", "configuration", "fingerprint", "cli",
+    "errors", "progress", "single_run", "records", "caching", "frameworks", "user_function", "warm", "job", "coreml",
+    "originals", "convert", "quantize", "runtime", "evaluate", "report", "archive", "configuration", "fingerprint",
+    "cli",
 )  # fmt: skip
 
 

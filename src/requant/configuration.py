@@ -100,6 +100,7 @@ class ModelSettings:
         conversion_files: files of the user that the conversion hangs on.
         metrics: the user's own, as `file.py:function` by name.
         sensitivity: what is measured of each tensor alone.
+        judged_by_weights: whether it is not to be run: sizes and errors of weights are all that is judged.
     """
 
     name: str
@@ -118,6 +119,7 @@ class ModelSettings:
     conversion_files: tuple[Path, ...] = ()
     metrics: dict[str, str] = field(default_factory=dict)
     sensitivity: SensitivitySettings = SensitivitySettings()
+    judged_by_weights: bool = False
 
     @property
     def is_run(self) -> bool:
@@ -125,7 +127,7 @@ class ModelSettings:
 
         Without either, inputs would have to be made up to no purpose, and of some types of model they can't be.
         """
-        return self.quantizable or not self.data.is_synthetic
+        return not self.judged_by_weights and (self.quantizable or not self.data.is_synthetic)
 
     @property
     def metric_files(self) -> tuple[Path, ...]:
@@ -247,7 +249,8 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
     if not quantizable:
         _require_no_wishes(entry, original)
     custom_lut = entry.get("custom_lut")
-    data = DataSettings.of(entry.get("data"))
+    unrun = entry.get("data") == NONE
+    data = DataSettings.of(None if unrun else entry.get("data"))
     data.require_existing()
     selection = Selection.of({"rules": entry.get("tensors", ()), **{k: entry[k] for k in SELECTION_KEYS if k in entry}})
     target = system_named(entry["deployment_target"]) if entry.get("deployment_target") else None
@@ -266,33 +269,40 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
         dict(entry.get("targets", {})),
         conversion=dict(entry.get("conversion") or {}),
         conversion_files=_files_of(conversion),
-        metrics=_read_metrics(entry, runs=quantizable or not data.is_synthetic),
+        metrics=dict(entry.get("metrics") or {}),
         sensitivity=SensitivitySettings.of(entry.get("sensitivity")),
+        judged_by_weights=unrun,
     )
+    _require_metrics(entry, settings)
+    if unrun and settings.sensitivity.families:
+        raise RequantError(
+            f"data: {NONE} keeps the model from being run, which sensitivity wants. Take one of them out."
+        )
     for family in settings.sensitivity.families:
         sensitivity_schemes(family, settings)  # refused here, before any job
     return replace(settings, schemes=_schemes(entry, settings) if quantizable else ())
 
 
-def _read_metrics(entry: Mapping[str, Any], *, runs: bool) -> dict[str, str]:
-    """Return the user's metrics.
+def _require_metrics(entry: Mapping[str, Any], settings: ModelSettings) -> None:
+    """Make sure that the user's metrics are there and can be computed.
 
     Raises:
         RequantError: if a file does not exist, the model is not run, or a target is about a metric that there is not.
     """
-    metrics = dict(entry.get("metrics") or {})
+    metrics = settings.metrics
     for name, function in metrics.items():
         path, _ = split_reference(function)
         if not path.is_file():
             raise RequantError(f"metrics.{name} names {path}, which does not exist.")
-    if metrics and not runs:
+    if metrics and settings.judged_by_weights:
+        raise RequantError(f"data: {NONE} keeps the model from being run, which metrics want. Take one of them out.")
+    if metrics and not settings.is_run:
         raise RequantError("the metrics are of no use: a model with nothing to quantize is run only on data. Set data.")
     for key in entry.get("targets") or {}:
         name = re.sub("^(min|max)_metric_", "", key)
         if name != key and name not in metrics:
             known = ", ".join(metrics) or "none"
             raise RequantError(f"the target {key} is about the metric {name!r}, but the key metrics has {known}.")
-    return metrics
 
 
 def _require_no_wishes(entry: Mapping[str, Any], original: Path) -> None:

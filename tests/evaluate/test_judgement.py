@@ -306,3 +306,19 @@ def test_where_no_variants_are_wanted_nothing_is_advised():
     assert advice.reason == (
         "The configuration leaves no variants to make (modes, deployment_target). The float model has 0.63 MB."
     )
+
+
+def test_a_model_that_was_not_run_is_judged_by_its_weights_and_that_is_said():
+    figures = dict.fromkeys((target.figure for target in TARGETS.values()), math.nan)
+    rows = [
+        row("linear_8", 50, **{**figures, "weight_snr_db": 41.0, "samples": 0}),
+        row("linear_4", 25, **{**figures, "weight_snr_db": 17.0, "samples": 0}),
+    ]
+    targets = effective_targets({}, rows[0], "m")
+    assert targets == {"min_weight_snr": 30.0}
+    found = recommend(rows, targets)
+    assert found.scheme == "linear_8"
+    assert "SNR of the weights 41.0 dB (at least 30.0 dB). That is the error of its weights; the model was not run" in (
+        found.reason
+    )
+    assert "the model was not run" in recommend(rows[1:], targets).reason

@@ -56,6 +56,7 @@ def checked_models() -> dict[str, ModelSettings]:
 MODELS = checked_models()
 WITH_VARIANTS = [name for name, model in MODELS.items() if model.schemes]  # the others are only converted and judged
 RUN = [name for name, model in MODELS.items() if model.is_run]
+SHOWN = [name for name in WITH_VARIANTS if name in RUN]  # whose outputs are shown side by side
 
 # Scripts import the library, which neither the triggers nor the cache of Snakemake look at: its digest is a parameter.
 COREML = ["records.py", "coreml"]
@@ -467,7 +468,8 @@ def released(wildcards) -> dict:
     """Return what a release of a model is made of, by name."""
     name, model = wildcards.model, settings(wildcards)
     folder = f"results/{name}"
-    pictures = {"plot": "fidelity.svg", "sheet": "sheet.png", "viewer": "viewer.json"} if model.schemes else {}
+    pictures = {"plot": "fidelity.svg"} if model.schemes else {}
+    pictures |= {"sheet": "sheet.png", "viewer": "viewer.json"} if name in SHOWN else {}
     return {
         "originals": original_files(wildcards),
         "original": f"{folder}/original.json",

@@ -93,8 +93,8 @@ rule page:
         tables=expand("results/{model}/summary.tsv", model=MODELS),
         judgements=expand("results/{model}/judgement.json", model=MODELS),
         plots=expand("results/{model}/fidelity.svg", model=WITH_VARIANTS),
-        sheets=expand("results/{model}/sheet.png", model=WITH_VARIANTS),
-        viewers=expand("results/{model}/viewer.json", model=WITH_VARIANTS),
+        sheets=expand("results/{model}/sheet.png", model=SHOWN),
+        viewers=expand("results/{model}/viewer.json", model=SHOWN),
         maps=configured_sensitivities(),
     output:
         "results/report/index.html",

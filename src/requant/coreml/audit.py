@@ -19,6 +19,7 @@ from requant.coreml.model import Model
 from requant.coreml.reading import reading
 from requant.coreml.weights import StoredWeight
 from requant.errors import RequantError
+from requant.progress import Progress
 
 UNTOUCHED = "untouched"
 Requests = Mapping[str, tuple[str, str]]
@@ -65,6 +66,7 @@ def audit(variant: Model, float_model: Model, scheme: str, requests: Requests | 
 
 def _audited(variant: Model, float_model: Model, scheme: str, requests: Requests) -> dict[str, Any]:
     tensors = []
+    progress = Progress(f"auditing {scheme}", sum(map(len, float_model.files.values())))
     powers = np.zeros(2)
     for before, after in zip_longest(each_weight(float_model), each_weight(variant)):
         if before is None or after is None or before.name != after.name:
@@ -72,6 +74,7 @@ def _audited(variant: Model, float_model: Model, scheme: str, requests: Requests
         record, signal, noise = _tensor(before, after, scheme, requests.get(after.name))
         tensors.append(record)
         powers += (signal, noise) if after.quantizable else 0
+        progress.advance(before.stored_bytes)
     system = oldest_system(variant)
     count = sum(int(np.prod(record["shape"])) for record in tensors)
     stored = sum(record["bytes"] for record in tensors)

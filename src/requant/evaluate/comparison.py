@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -64,15 +65,44 @@ def delivered_size(path: Path) -> int:
 
 def zipped_size(path: Path) -> int:
     """Return the bytes of what is delivered, deflated: about what it adds to a download."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
+    counted = _Counted()
+    with zipfile.ZipFile(counted, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
         if path.suffix != ".zip":
             target.write(path, path.name)
         else:
             with zipfile.ZipFile(path) as source:
                 for info in source.infolist():
-                    target.writestr(info.filename, source.read(info))
-    return len(buffer.getvalue())
+                    entry = zipfile.ZipInfo(info.filename)
+                    entry.compress_type, entry.file_size = zipfile.ZIP_DEFLATED, info.file_size
+                    with source.open(info) as found, target.open(entry, "w") as stream:
+                        shutil.copyfileobj(found, stream, 1 << 20)
+    return counted.size
+
+
+class _Counted(io.RawIOBase):
+    """A file of which nothing is kept but its size."""
+
+    def __init__(self) -> None:
+        self.size = self._place = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        self._place = place + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self.size}[whence]
+        return self._place
+
+    def write(self, data: Any) -> int:
+        count = memoryview(data).nbytes
+        self._place += count
+        self.size = max(self.size, self._place)
+        return count
 
 
 def evaluate(

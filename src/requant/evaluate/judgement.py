@@ -29,7 +29,7 @@ class Target:
         form: how a number is written, as a format of Python.
         percent: whether it is a share that is shown in percent.
         at_least: whether the limit is the lowest figure wanted, or the highest.
-        of_outputs: whether it is about what a variant gives, and not about its file.
+        of_outputs: whether it is about how good a variant is, and not about its file.
     """
 
     figure: str
@@ -87,6 +87,7 @@ TARGETS: dict[str, Target] = {
     "max_accuracy_drop": Target("accuracy_drop", "drop in accuracy", form=".1f", percent=True, at_least=False),
     "min_top5_accuracy": Target("top5_accuracy", "top-5 accuracy", form=".1f", percent=True),
     "max_kl_divergence": Target("kl_divergence", "divergence", "nats", at_least=False),
+    "min_weight_snr": Target("weight_snr_db", "SNR of the weights", "dB", ".1f"),
     "max_size": Target("size_mb", "size", "MB", ".2f", at_least=False, of_outputs=False),
     "max_download": Target("zip_mb", "download", "MB", ".2f", at_least=False, of_outputs=False),
 }
@@ -96,6 +97,7 @@ DEFAULT_TARGETS: tuple[tuple[str, float], ...] = (
     ("max_accuracy_drop", 0.01),
     ("min_agreement", 0.98),
     ("min_snr", 30.0),
+    ("min_weight_snr", 30.0),  # of a model that is not run
 )
 METRIC = "metric_"  # begins the column of a metric of the user's
 DEPLOYMENT_TARGET = "deployment_target"
@@ -117,8 +119,9 @@ _WORST: dict[str, Callable[..., Any]] = {
     "kl_divergence": max,
 }
 # Figures with a confidence interval: those of the targets.
-UNSURE = tuple(target.figure for target in TARGETS.values() if target.of_outputs)
+UNSURE = tuple(target.figure for target in TARGETS.values() if target.of_outputs and target.figure in _WORST)
 
+NOT_RUN = "That is the error of its weights; the model was not run, so that nobody knows what becomes of its outputs."
 DETAILS = ("acceptable", "unsure", "runner_up", "next_smaller", "closest")  # what a recommendation says as data
 
 
@@ -285,6 +288,7 @@ def recommend(rows: Sequence[Figures], targets: Mapping[str, float], system: Sys
     unsure = [key for key, limit in targets.items() if _is_unsure(chosen, key, limit)]
     sentences = [
         _meets(chosen, targets, system),
+        "" if chosen["samples"] else NOT_RUN,
         _uncertainty(chosen, {key: targets[key] for key in unsure}),
         _against_float(chosen),
         _in_its_way(smaller, targets, system),
@@ -432,6 +436,8 @@ def _none_meets(rows: Sequence[Figures], targets: Mapping[str, float], system: S
     misses = "; ".join(f"{miss.words} ({miss.distance})" for miss in missed(closest, targets, system))
     what = "the target" if len(targets) + bool(system) == 1 else "all targets"
     reason = f"Ship the float model: no variant meets {what}. The closest is {closest['scheme']}: {misses}."
+    if not closest["samples"]:
+        reason += f" {NOT_RUN}"
     details: dict[str, Any] = {
         "acceptable": [],
         "unsure": [],

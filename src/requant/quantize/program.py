@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from requant.coreml.kind import Kind
 from requant.coreml.model import Model
 from requant.coreml.program import (
+    blob_bytes,
     blob_values,
     block_of,
     constant_results,
@@ -31,6 +32,7 @@ from requant.coreml.program import (
 from requant.coreml.systems import OPSETS
 from requant.coreml.weights import LARGEST_FLOAT16
 from requant.errors import RequantError
+from requant.progress import Progress
 from requant.quantize.constants import (
     FLOATS,
     Spool,
@@ -104,13 +106,16 @@ def quantize_program(
             model, scheme, selection, table_functions, max(version, OPSETS.get(function.opset, version)), prefix
         )
         asked = asked.with_tables(block, readings)
+        progress = Progress(f"quantizing {scheme}", _bytes_of_weights(block, model))
         for inner in walk_blocks(block):
             for index in reversed(range(len(inner.operations))):
                 operation = inner.operations[index]
                 if is_weight(operation):
                     reading = readings.get(operation_name(operation), Reading())
+                    size = blob_bytes(operation, model)
                     choices[prefix + operation_name(operation)], made = asked.choose(operation, reading)
                     _replace(inner.operations, index, spool.take(with_fresh_names(made, names)))
+                    progress.advance(size)
     return dict(reversed(choices.items()))
 
 
@@ -139,6 +144,10 @@ def is_weight(operation: Any) -> bool:
     if operation.type not in ("const", "constexpr_cast"):
         return False
     return any(data_type(value.type) in FLOATS for value in blob_values(operation))
+
+
+def _bytes_of_weights(block: Any, model: Model) -> int:
+    return sum(blob_bytes(operation, model) for operation in walk_operations(block) if is_weight(operation))
 
 
 def _facts(operation: Any, reading: Reading, prefix: str) -> TensorFacts:
@@ -242,10 +251,17 @@ class _Asked:
         tables: dict[str, NDArray[np.float32]] = {}
         for scheme, operations in wanted.items():
             operations.sort(key=lambda operation: int(np.prod(shape_of(operation.outputs[0].type))))
-            weights = (self.finite(operation) for operation in operations)
+            weights = self._each_finite(operations, f"tables of {scheme}")
             made = kmeans_tables(weights, 1 << scheme.bits, keep_zeros=scheme.zeros)
             tables |= dict(zip(map(operation_name, operations), made, strict=True))
         return replace(self, tables=tables)
+
+    def _each_finite(self, operations: list[Any], what: str) -> Iterator[NDArray[Any]]:
+        sizes = [blob_bytes(operation, self.model) for operation in operations]
+        progress = Progress(what, sum(sizes))
+        for operation, size in zip(operations, sizes, strict=True):
+            yield self.finite(operation)
+            progress.advance(size)
 
     def finite(self, operation: Any) -> NDArray[Any]:
         """Return the numbers of a constant.

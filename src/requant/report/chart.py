@@ -12,7 +12,7 @@ import vl_convert
 from requant.convert import FLOAT
 from requant.report.colours import ACCENT, MODE_STYLES
 from requant.report.plots import RATIOS, WORST_SHOWN_DB
-from requant.report.summary import Summary, fidelity_of, limit_of
+from requant.report.summary import Summary, fidelity_of, interval_of, limit_of
 
 _SHAPES = {
     "o": "circle",
@@ -74,7 +74,7 @@ def _points(summary: Summary, column: str) -> pd.DataFrame:
     floor = -math.inf if column in RATIOS else WORST_SHOWN_DB
     rows["fidelity"] = rows[column].replace(math.inf, ceiling).clip(lower=floor)
     for end in ("low", "high"):
-        rows[end] = rows[f"{column}_{end}"].clip(lower=floor, upper=ceiling).where(rows[column] < math.inf)
+        rows[end] = interval_of(rows, column, end).clip(lower=floor, upper=ceiling).where(rows[column] < math.inf)
     form = "{:.1%}" if column in RATIOS else "{:.1f}"
     rows["figure"] = ["equal" if math.isinf(value) else form.format(value) for value in rows[column]]
     rows["target"] = rows["meets_targets"].map({True: "met", False: "missed"})

@@ -26,7 +26,16 @@ from requant.evaluate.judgement import METRIC, amount
 from requant.quantize.scheme import DESCRIPTIONS
 from requant.records import read_record, write_whole
 from requant.report.chart import chart_spec, script
-from requant.report.summary import ABSOLUTE, FIDELITY, Summary, fidelity_of, metrics_of, read_summary, spread_of
+from requant.report.summary import (
+    ABSOLUTE,
+    FIDELITY,
+    Summary,
+    fidelity_of,
+    interval_of,
+    metrics_of,
+    read_summary,
+    spread_of,
+)
 
 JPEG_QUALITY = 82
 LIBRARIES = ("coremltools", "onnxruntime", "numpy", "snakemake")  # whose versions the page tells
@@ -221,7 +230,7 @@ def _plot(path: Path, summary: Summary) -> dict[str, Any]:
     return {
         "src": _data_uri(path.read_bytes(), "image/svg+xml"),
         "alt": f"Size of every variant of {summary.model} against {title}. {summary.recommendation.reason}",
-        "intervals": bool(summary.variants[f"{column}_low"].notna().any()),
+        "intervals": bool(interval_of(summary.variants, column, "low").notna().any()),
         "some_equal": bool(np.isinf(summary.variants[column]).any()),
     }
 

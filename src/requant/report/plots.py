@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from requant.convert import FLOAT
 from requant.quantize.scheme import PRUNE
 from requant.report.colours import ACCENT, INK, LINE_STYLES, MODE_STYLES
-from requant.report.summary import Summary, fidelity_of, limit_of
+from requant.report.summary import Summary, fidelity_of, interval_of, limit_of
 
 RATIOS = ("accuracy", "agreement")
 WORST_SHOWN_DB = -10.0  # what is worse is noise, and would only flatten the rest
@@ -76,8 +76,8 @@ def _draw_families(axes: Axes, summary: Summary, column: str) -> float:
 
 def _draw_intervals(axes: Axes, rows: pd.DataFrame, column: str, ceiling: float, colour: str) -> None:
     """Draw the 95 % confidence intervals as faint lines up and down from the points."""
-    known = rows[rows[f"{column}_low"].notna() & np.isfinite(rows[column])]
-    ends = [known[f"{column}_{end}"].clip(upper=ceiling) for end in ("low", "high")]
+    known = rows[interval_of(rows, column, "low").notna() & np.isfinite(rows[column])]
+    ends = [interval_of(known, column, end).clip(upper=ceiling) for end in ("low", "high")]
     axes.vlines(known["size_mb"], *ends, color=colour, linewidth=2.5, alpha=0.22, zorder=1)
 
 

@@ -86,6 +86,7 @@ FIDELITY: tuple[tuple[str, str], ...] = (
     ("accuracy", "accuracy on the evaluation data"),
     ("agreement", "agreement with the float model"),
     ("snr_db", "SNR against the float model (dB)"),
+    ("weight_snr_db", "SNR of the weights (dB)"),  # of a model that is not run
 )
 _TEXTS = ("ios", "macos", "raised_from_ios", "hazards")  # columns that are no numbers, whatever they look like
 ABSOLUTE = "accuracy"  # the one of them that says something of a model by itself
@@ -260,6 +261,12 @@ def read_summary(table: Path, judgement: Path) -> Summary:
         record["conversion"],
         record["system"],
     )
+
+
+def interval_of(rows: pd.DataFrame, column: str, end: str) -> pd.Series:
+    """Return an end, `low` or `high`, of the confidence interval of a figure; NaN for a figure that has none."""
+    name = f"{column}_{end}"
+    return rows[name] if name in rows else pd.Series(math.nan, rows.index)
 
 
 def fidelity_of(table: pd.DataFrame) -> tuple[str, str]:
