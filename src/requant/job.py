@@ -41,7 +41,7 @@ def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
             yield
     except RequantError as error:
         logging.error("%s", error, exc_info=isinstance(error, UnforeseenError))
-        print(f"\nrequant: {error}\n", file=sys.stderr)
+        print(f"\nrequant: {str(error).rstrip()}\nlog: {log}\n", file=sys.stderr)
         sys.exit(1)
     except Exception:
         logging.exception("This is a defect of requant, please report it.")

@@ -29,11 +29,6 @@ rule predict:
         "../../scripts/predict.py"
 
 
-# Another metric needs what the models gave, so that it is kept, as far as it is not too much.
-onsuccess:
-    trim_kept_outputs()
-
-
 rule prove_raised:
     """Run the float model with the newer operator set of a specification version: its outputs must not change."""
     input:

@@ -29,5 +29,6 @@ onstart:
     begin_run()
     require_new_originals()
     require_frameworks()
+    note_beginning()
     if workflow.local_exec:
         start_warm_process()

@@ -91,6 +91,24 @@ class ModelSection:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A job that failed: in which model (empty: of all of them), which job, why, and where its log is."""
+
+    model: str
+    job: str
+    message: str
+    logs: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Troubles:
+    """What failed in the run that made the page, and the models of which there is nothing to show yet."""
+
+    failures: Sequence[Failure]
+    absent: Sequence[str]
+
+
+@dataclass(frozen=True)
 class SectionFiles:
     """The files that a section of the page is made from, as the workflow has them; some models lack the last four."""
 
@@ -106,14 +124,20 @@ class SectionFiles:
 
 def write_page(models: Sequence[SectionFiles], output: Path) -> None:
     """Write the page for some models."""
-    page = render_page([_read_section(files, output) for files in models], __version__)
+    page = render_page([read_section(files, output) for files in models], __version__)
     write_whole(output, page.encode())
 
 
-def _read_section(files: SectionFiles, output: Path) -> ModelSection:
+def read_section(files: SectionFiles, output: Path) -> ModelSection:
+    """Return what the page `output` shows of a model, from its files."""
+    return section_of(read_summary(files.table, files.judgement), files, output)
+
+
+def section_of(summary: Summary, files: SectionFiles, output: Path) -> ModelSection:
+    """Return what the page `output` shows of a model, with a table that need not be in the files yet."""
     original = read_record(files.original)
     return ModelSection(
-        read_summary(files.table, files.judgement),
+        summary,
         original["original"],
         original["sha256"],
         original["bytes"],
@@ -126,8 +150,14 @@ def _read_section(files: SectionFiles, output: Path) -> ModelSection:
     )
 
 
-def render_page(sections: Sequence[ModelSection], release: str) -> str:
-    """Return the page as HTML with style, plots and pictures in it."""
+def render_page(sections: Sequence[ModelSection], release: str, troubles: Troubles | None = None) -> str:
+    """Return the page as HTML with style, plots and pictures in it.
+
+    Args:
+        sections: of each model.
+        release: of this library.
+        troubles: what failed; None if nothing did.
+    """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -137,6 +167,7 @@ def render_page(sections: Sequence[ModelSection], release: str) -> str:
         style=(here / "page.css").read_text(encoding="utf-8"),
         scripts=_scripts() if any(section.plot for section in sections) else [],
         models=[_section(section) for section in sections],
+        troubles=troubles,
         modes=DESCRIPTIONS,
         version=release,
         libraries={library: version(library) for library in LIBRARIES} | {"Python": platform.python_version()},
@@ -193,14 +224,18 @@ def _map(path: Path, model: str) -> dict[str, str]:
 
 
 def _command(summary: Summary) -> str:
-    """Return the command that makes the file to ship, and nothing else."""
+    """Return the command that makes the file to ship, and nothing else; empty if none is recommended yet."""
+    if not summary.table["recommended"].any():
+        return ""
     row = summary.table[summary.table["recommended"]].iloc[0]
     place = FLOAT if row["scheme"] == FLOAT else "variants"
     return f"snakemake results/{summary.model}/{place}/{row['file']}"
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
-    """Return the figures of the model to ship, with what they are."""
+    """Return the figures of the model to ship, with what they are; none if none is recommended yet."""
+    if not summary.table["recommended"].any():
+        return []
     chosen = summary.table[summary.table["recommended"]].iloc[0]
     column, title = fidelity_of(summary.table)
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,35 @@ def summarize(
         conversion_in_words(check) if check else "",
         str(system or ""),
     )
+
+
+def summarize_unfinished(
+    model: str,
+    evaluations: Sequence[Mapping[str, Any]],
+    targets: Mapping[str, float],
+    system: System | None,
+    missing: Sequence[str],
+) -> Summary:
+    """Return the table of a model some variants of which could not be made or judged; it recommends nothing.
+
+    Args:
+        model: its name.
+        evaluations: of the float model and of the variants that there are.
+        targets: as of `summarize`.
+        system: likewise.
+        missing: the variants that are not there.
+
+    Raises:
+        RequantError: if a target can't be judged on this model.
+    """
+    summary = summarize(model, evaluations, targets, system)
+    there, whole = len(evaluations) - 1, len(evaluations) - 1 + len(missing)
+    if missing:
+        lacking = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        reason = f"Incomplete: {there} of {whole} variants are there, {lacking}. So nothing is recommended yet."
+    else:
+        reason = "Incomplete: all variants are there, but they could not be judged. So nothing is recommended yet."
+    return replace(summary, table=summary.table.assign(recommended=False), recommendation=Recommendation(None, reason))
 
 
 def columns_of(row: Mapping[str, Any]) -> list[str]:

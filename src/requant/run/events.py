@@ -1,0 +1,133 @@
+"""What happens in a run, collected from the log of the process that runs the workflow.
+
+Snakemake logs each event as a record of Python's `logging` with a field `event` and further ones (its interface for
+logger plugins, https://snakemake.readthedocs.io). These come to the main process from every executor.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from requant.caching import CACHED_RULES
+from requant.run.failures import message_of_failure
+from requant.run.jobs import Job, State
+
+# What Snakemake says, in no event of its own, when a run is ended from outside: by Ctrl-C, by SIGTERM.
+_ENDED = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
+
+
+@dataclass
+class _Seen:
+    """What was seen of one job."""
+
+    began: float
+    log_before: int | None = None
+    ended: float | None = None
+    failed: bool = False
+    said: str = ""
+
+
+class RunEvents(logging.Handler):
+    """Collects what becomes of the jobs of a run, as a handler of Snakemake's logger.
+
+    Attributes:
+        interrupted: whether the run was ended by the user or the system before it was done.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.interrupted = False
+        self._seen: dict[int, _Seen] = {}
+        self._last_error: dict[int, str] = {}  # by thread: Snakemake logs the cause before the job that failed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take in a record of the log."""
+        try:
+            self._take(record)
+        except Exception:  # a log must not end the run
+            self.handleError(record)
+
+    def _take(self, record: logging.LogRecord) -> None:
+        fields = record.__dict__
+        event = getattr(fields.get("event"), "value", fields.get("event"))
+        if event == "job_info":
+            self._seen[fields["jobid"]] = _Seen(record.created, _date_of(fields["log"]))
+        elif event == "job_finished":
+            self._of(fields["job_id"], record).ended = record.created
+        elif event == "job_error":
+            if not self.interrupted:
+                self._fail(self._of(fields["jobid"], record), fields.get("rule_msg") or "", record)
+        elif event == "group_error":
+            for info in [] if self.interrupted else fields["job_error_info"]:
+                self._fail(self._of(info["jobid"], record), fields.get("msg") or "", record)
+        elif event == "error":
+            self._last_error[threading.get_ident()] = str(record.msg)
+        elif event is None and str(record.msg).startswith(_ENDED):
+            self.interrupted = True
+
+    def _of(self, number: int, record: logging.LogRecord) -> _Seen:
+        return self._seen.setdefault(number, _Seen(record.created))
+
+    def _fail(self, seen: _Seen, said: str, record: logging.LogRecord) -> None:
+        seen.failed, seen.ended = True, record.created
+        seen.said = "\n".join(filter(None, [said, self._last_error.pop(threading.get_ident(), "")]))
+
+    def completed(self, planned: Iterable[Job], failed: Iterable[int], uses_cache: bool) -> list[Job]:
+        """Return the jobs of a run with what became of them.
+
+        Args:
+            planned: the jobs, as `requant.run.jobs.planned_jobs` gives them.
+            failed: the numbers of those that Snakemake gave up; a job that was started again may have failed before.
+            uses_cache: whether the run shares results with other checkouts. A job that left its log alone did not run.
+        """
+        given_up = set() if self.interrupted else set(failed)
+        return [self._completed(job, given_up, uses_cache) for job in planned]
+
+    def _completed(self, job: Job, given_up: set[int], uses_cache: bool) -> Job:
+        seen = self._seen.get(job.number)
+        seconds = seen.ended - seen.began if seen and seen.ended is not None else None
+        if job.state is State.BUILT:
+            cached = uses_cache and job.rule in CACHED_RULES and seen and seen.log_before == _date_of(job.logs)
+            return replace(job, state=State.FROM_CACHE if cached else State.BUILT, seconds=seconds)
+        if job.state is State.NOT_RUN and (job.number in given_up or (seen and seen.failed)):
+            said = seen.said if seen else ""
+            message = message_of_failure([Path(path) for path in job.logs], said)
+            return replace(job, state=State.FAILED, seconds=seconds, message=message)
+        return job
+
+
+def told_by_its_job(record: logging.LogRecord) -> bool:
+    """Return whether a record only says that a script or command failed which has said itself why, on the terminal.
+
+    It ended with status 1, as `requant.job.reported` and Python itself have it, not by a signal.
+    """
+    event = getattr(record.__dict__.get("event"), "value", None)
+    text = str(record.msg)
+    return event == "error" and "CalledProcessError" in text and "returned non-zero exit status 1." in text
+
+
+def collect_events(logger: logging.Logger) -> RunEvents:
+    """Begin to collect the events of a run, and keep what its jobs say from being said twice on the terminal."""
+    events = RunEvents()
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            handler.addFilter(_unless(told_by_its_job, logger))
+    logger.addHandler(events)
+    return events
+
+
+def _unless(
+    condition: Callable[[logging.LogRecord], bool], logger: logging.Logger
+) -> Callable[[logging.LogRecord], bool]:
+    """Return a filter of what is so; with --verbose all is let through."""
+    return lambda record: logger.isEnabledFor(logging.DEBUG) or not condition(record)
+
+
+def _date_of(logs: Iterable[str]) -> int | None:
+    """Return when a log was written last, in nanoseconds; None if there is none."""
+    dates = [Path(path).stat().st_mtime_ns for path in logs if Path(path).exists()]
+    return max(dates, default=None)
