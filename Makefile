@@ -24,7 +24,8 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: run test test-faults test-sources lint format lock conformance conformance-sample fuzz clean
 
 run: $(VENV)/run.stamp
-	@snakemake
+	@snakemake || { status=$$?; echo "Not everything was made. Why is told above, and, if jobs were started," \
+		"in results/run.txt; what is finished is kept." >&2; exit $$status; }
 	@requant summary
 
 test: $(VENV)/test.stamp

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -11,3 +12,4 @@ with reported(snakemake.log[0]):
     tables = [Path(path) for path in snakemake.input.tables]
     worse = regressions_of(Path(snakemake.params.archive), zip(tables, judgements, strict=True))
     write_record(Path(snakemake.output[0]), check_judgements(judgements, worse))
+    logging.info("%d models: none has variants of which not one is acceptable", len(judgements))

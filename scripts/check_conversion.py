@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -9,6 +10,7 @@ with reported(snakemake.log[0], *snakemake.params.frameworks):
     original = Path(snakemake.params.original)
     require_framework(original)  # before coremltools, which knows only the frameworks that it finds
 
+    from requant.evaluate.judgement import conversion_in_words
     from requant.evaluate.source import check_conversion
     from requant.records import write_record
 
@@ -19,3 +21,4 @@ with reported(snakemake.log[0], *snakemake.params.frameworks):
         snakemake.params.data,
     )
     write_record(Path(snakemake.output[0]), record)
+    logging.info("%s", conversion_in_words(record))

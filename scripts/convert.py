@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -7,6 +8,7 @@ with reported(snakemake.log[0], *snakemake.params.frameworks):
     from requant.convert.settings import ConversionSettings
     from requant.frameworks import installed_versions
     from requant.records import read_record, write_record
+    from requant.run.log_lines import stored
 
     audit = make_float_model(
         Path(snakemake.params.original),
@@ -18,3 +20,4 @@ with reported(snakemake.log[0], *snakemake.params.frameworks):
         name: version for each in snakemake.params.frameworks for name, version in installed_versions(each).items()
     }
     write_record(Path(snakemake.output.audit), audit | ({"frameworks": versions} if versions else {}))
+    logging.info("%s", stored(audit, Path(snakemake.output.model)))

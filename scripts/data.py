@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -5,5 +6,8 @@ from requant.job import reported
 with reported(snakemake.log[0]):
     from requant.evaluate.data import describe_data
     from requant.records import write_record
+    from requant.run.log_lines import described
 
-    write_record(Path(snakemake.output[0]), describe_data(snakemake.params.data))
+    record = describe_data(snakemake.params.data)
+    write_record(Path(snakemake.output[0]), record)
+    logging.info("%s", described(record))

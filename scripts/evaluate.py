@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.frameworks import FRAMEWORKS
@@ -8,6 +9,7 @@ with reported(snakemake.log[0], *(FRAMEWORKS if snakemake.params.metrics else ()
     from requant.evaluate.comparison import evaluate
     from requant.evaluate.outputs import load_outputs
     from requant.records import read_record, write_record
+    from requant.run.log_lines import evaluated
 
     figures = evaluate(
         Path(snakemake.input.model),
@@ -20,3 +22,4 @@ with reported(snakemake.log[0], *(FRAMEWORKS if snakemake.params.metrics else ()
         snakemake.params.metrics,
     )
     write_record(Path(snakemake.output[0]), figures)
+    logging.info("%s", evaluated(figures))

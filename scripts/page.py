@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -13,3 +14,4 @@ with reported(snakemake.log[0]):
         for model in snakemake.params.models
     ]
     write_page(files, Path(snakemake.output[0]))
+    logging.info("%d models, %d bytes", len(files), Path(snakemake.output[0]).stat().st_size)

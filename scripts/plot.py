@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -8,3 +9,4 @@ with reported(snakemake.log[0]):
 
     summary = read_summary(Path(snakemake.input.table), Path(snakemake.input.judgement))
     plot_fidelity(summary, Path(snakemake.output[0]))
+    logging.info("drew %d variants", len(summary.variants))

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -9,4 +10,6 @@ with reported(snakemake.log[0]):
 
     runner = load(Path(snakemake.input.model))
     samples = load_data(snakemake.params.data, runner.inputs)
-    save_outputs(run_all(runner, samples), Path(snakemake.output[0]))
+    outputs = run_all(runner, samples)
+    save_outputs(outputs, Path(snakemake.output[0]))
+    logging.info("ran %s on %d samples", snakemake.input.model, len(outputs.names))

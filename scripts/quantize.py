@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -7,6 +8,7 @@ with reported(snakemake.log[0]):
     from requant.quantize.selection import Selection
     from requant.quantize.variant import make_variant
     from requant.records import write_record
+    from requant.run.log_lines import stored
 
     audit = make_variant(
         Path(snakemake.input.model),
@@ -16,3 +18,4 @@ with reported(snakemake.log[0]):
         Selection.of(snakemake.params.selection),
     )
     write_record(Path(snakemake.output.audit), audit)
+    logging.info("%s", stored(audit, Path(snakemake.output.model)))

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -11,3 +12,4 @@ with reported(snakemake.log[0]):
     system = system_named(snakemake.params.system) if snakemake.params.system else None
     summary = summarize(snakemake.wildcards.model, evaluations, snakemake.params.targets, system)
     write_summary(summary, Path(snakemake.output.table), Path(snakemake.output.judgement))
+    logging.info("%s", summary.recommendation.reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +25,9 @@ def share_library() -> None:
 def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
     """Run a job with its log messages in the file `log`; end it with exit status 1 on a `RequantError`.
 
-    The message of a `RequantError` goes to the log and to standard error, without a traceback. Any other exception
-    is a defect of ours: its traceback goes to the log, and it is raised again.
+    The message of a `RequantError` goes to the log and, with the path of the log, to standard error, without a
+    traceback. Any other exception is a defect of ours: its traceback goes to the log, and it is raised again. Warnings
+    of libraries and of the user's functions go to the log. Its last line says how long the job took.
 
     In a local run, the warm process of the run does all of it, and this process ends here (`requant.warm`).
 
@@ -36,9 +38,12 @@ def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
     hand_over()
     logging.raiseExceptions = False  # what could not be written on a full disk is told once, and not by the log too
     logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(levelname)s %(message)s", force=True)
+    logging.captureWarnings(True)
+    began = time.monotonic()
     try:
         with only(*frameworks):
             yield
+        logging.info("done in %.2f s", time.monotonic() - began)
     except RequantError as error:
         logging.error("%s", error, exc_info=isinstance(error, UnforeseenError))
         print(f"\nrequant: {str(error).rstrip()}\nlog: {log}\n", file=sys.stderr)

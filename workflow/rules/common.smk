@@ -159,13 +159,18 @@ if workflow.is_main_process:
 
 
 def require_frameworks() -> None:
-    """Stop with a message for the user if an original that is to be converted needs a framework that is not installed."""
+    """Tell the user if an original that is to be converted needs a framework that is not installed.
+
+    That stops the run; with --keep-going, only the job that needs it will fail.
+    """
     for model in MODELS.values():
         if not USES_CONDA and not Path(float_path(model.name)).exists():
             try:
                 require_framework(model.original)
             except RequantError as error:
-                raise WorkflowError(f"models.{model.name}: {error}") from None
+                if not workflow.execution_settings.keep_going:
+                    raise WorkflowError(f"models.{model.name}: {error}") from None
+                logger.warning(f"models.{model.name} will fail, the others go on: {error}")
 
 
 def begin_run() -> None:

@@ -35,6 +35,8 @@ def end_run(succeeded: bool) -> None:
         summarize_run(succeeded)
     except RequantError as error:
         logger.error(f"The summary of this run could not be written: {error}")
+    except Exception as error:  # whatever it is, what the jobs made and how the run ended is not changed by it
+        logger.error(f"The summary of this run could not be written. This is a defect of requant: {error!r}")
 
 
 def summarize_run(succeeded: bool) -> None:

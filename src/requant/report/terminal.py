@@ -1,30 +1,39 @@
-"""The short table that is printed when the workflow is done."""
+"""What is printed when the workflow is done: a short table per model, and what is missing."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from requant.convert import FLOAT
 from requant.errors import RequantError
+from requant.records import read_record
 from requant.report.summary import ABSOLUTE, Summary, fidelity_of, read_summary, spread_of
+from requant.run.summary import place_in_words
 
 SHIP = " <- ship this"
 _SHOWN = {"psnr_db": "PSNR dB", "accuracy": "accuracy", "agreement": "agreement", "snr_db": "SNR dB"}
 
 
 def print_summaries(results: Path) -> None:
-    """Print a table per model, and the path of the page.
+    """Print a table per model, the path of the page, and whether the last run made all of it.
 
     Raises:
         RequantError: if there are no results.
     """
     tables = sorted(results.glob("*/summary.tsv"))
+    last = last_run(results)
     if not tables:
-        raise RequantError(f"there is no summary in {results}. Make them: snakemake --cores all")
+        told = f" {_unfinished(last, results)}" if last else ""
+        raise RequantError(f"there is no summary in {results}. Make them: snakemake --cores all.{told}")
     for table in tables:
+        if last and last["models"].get(table.parent.name, {}).get("table_is_outdated"):
+            print(f"{table.parent.name}: the table is of an earlier run, the last one did not come to it\n")
+            continue
         try:
             print(short_table(read_summary(table, table.with_name("judgement.json"))))
         except RequantError as error:  # of a model that is not configured any more, or not made anew yet
@@ -32,6 +41,24 @@ def print_summaries(results: Path) -> None:
     page = results / "report" / "index.html"
     if page.exists():
         print(f"The report: {page}")
+    if last:
+        print(_unfinished(last, results))
+
+
+def last_run(results: Path) -> dict[str, Any] | None:
+    """Return the record of the last run, if it did not make all that was asked for."""
+    path = results / "run.json"
+    record: dict[str, Any] = read_record(path) if path.exists() else {"outcome": "succeeded"}
+    return None if record["outcome"] == "succeeded" else record
+
+
+def _unfinished(record: Mapping[str, Any], results: Path) -> str:
+    what = ", ".join(place_in_words(failure) for failure in record["failures"])
+    return (
+        f"The last run {'was interrupted' if record['outcome'] == 'interrupted' else 'failed'}"
+        + (f" ({what})" if what else "")
+        + f"; {results / 'run.txt'} says why."
+    )
 
 
 def short_table(summary: Summary) -> str:

@@ -89,8 +89,6 @@ def settled_files(jobs: Iterable[Job]) -> set[str]:
     }
 
 
-def outdated_files(jobs: Iterable[Job], rules: Iterable[str]) -> set[str]:
-    """Return the paths of what was to be made anew by some rules, and was not: what is there tells of an older run."""
-    wanted = set(rules)
-    left = (State.FAILED, State.NOT_RUN)
-    return {path for job in jobs if job.state in left and job.rule in wanted for path in job.outputs}
+def outdated_files(jobs: Iterable[Job]) -> set[str]:
+    """Return the paths of what was to be made anew and was not: what is there, if anything, tells of an older run."""
+    return {path for job in jobs if job.state in (State.FAILED, State.NOT_RUN) for path in job.outputs}

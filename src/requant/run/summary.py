@@ -13,7 +13,7 @@ from typing import Any
 
 from requant.records import write_record, write_whole
 from requant.run.failures import alike, headline
-from requant.run.jobs import Job, State
+from requant.run.jobs import Job, State, outdated_files, settled_files
 
 SLOWEST = 5  # jobs that are named
 _WIDTH = 120
@@ -77,7 +77,7 @@ def write_run(run: Run, judgements: Mapping[str, Path], folder: Path) -> Path:
 def describe_run(run: Run, judgements: Mapping[str, Path]) -> dict[str, Any]:
     """Return the record of a run; its keys are in docs/unattended.md."""
     timed = sorted((job for job in run.jobs if job.seconds is not None), key=_seconds, reverse=True)
-    made = {path for job in run.jobs if job.state is not State.NOT_RUN and not job.message for path in job.outputs}
+    settled, outdated = settled_files(run.jobs), outdated_files(run.jobs)
     models = [*judgements, *({job.model for job in run.jobs if not job.model} and [""])]
     return {
         "outcome": run.outcome,
@@ -87,7 +87,8 @@ def describe_run(run: Run, judgements: Mapping[str, Path]) -> dict[str, Any]:
         "jobs": _counts(run.jobs),
         "models": {
             model or _ALL: _describe_model([job for job in run.jobs if job.model == model])
-            | _advice(judgements.get(model), made)
+            | _advice(judgements.get(model), settled)
+            | {"table_is_outdated": str(judgements.get(model)) in outdated}
             for model in models
         },
         "failures": [_describe_failures(jobs) for jobs in alike(run.failed)],
@@ -111,9 +112,9 @@ def _describe_model(jobs: Sequence[Job]) -> dict[str, Any]:
     return {"jobs": _counts(jobs), "rules": by_rule}
 
 
-def _advice(judgement: Path | None, made: set[str]) -> dict[str, Any]:
+def _advice(judgement: Path | None, settled: set[str]) -> dict[str, Any]:
     """Return what is recommended of a model, if that is known and tells of its present files."""
-    if judgement is None or str(judgement) not in made or not judgement.exists():
+    if judgement is None or str(judgement) not in settled or not judgement.exists():
         return {"recommended": None, "reason": ""}
     record = json.loads(judgement.read_bytes())
     return {"recommended": record["recommended"], "reason": record["reason"]}
@@ -166,7 +167,8 @@ def _headline(record: Mapping[str, Any]) -> str:
 
 def _failures_in_words(failures: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(
-        f"FAILED {place_in_words(failure)}\n{textwrap.indent(failure['message'], '  ')}\n  {logs_in_words(failure['logs'])}"
+        f"FAILED {place_in_words(failure)}\n"
+        f"{textwrap.indent(failure['message'], '  ')}\n  {logs_in_words(failure['logs'])}"
         for failure in failures
     )
 
