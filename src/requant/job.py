@@ -14,6 +14,8 @@ from requant.errors import RequantError, UnforeseenError
 from requant.frameworks import Extra, only
 from requant.warm import hand_over
 
+INTERRUPTED = 130  # the status by which a shell knows that a process ended by Ctrl-C
+
 
 def share_library() -> None:
     """Let the jobs that this process starts import this library, also in environments where it is not installed."""
@@ -35,7 +37,10 @@ def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
         log: the file.
         frameworks: that the job needs; others can't be imported in it.
     """
-    hand_over()
+    try:
+        hand_over()
+    except KeyboardInterrupt:  # Ctrl-C ends the run, which says so
+        sys.exit(INTERRUPTED)
     logging.raiseExceptions = False  # what could not be written on a full disk is told once, and not by the log too
     logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(levelname)s %(message)s", force=True)
     logging.captureWarnings(True)
@@ -44,6 +49,9 @@ def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
         with only(*frameworks):
             yield
         logging.info("done in %.2f s", time.monotonic() - began)
+    except KeyboardInterrupt:
+        logging.warning("ended by the user")
+        sys.exit(INTERRUPTED)
     except RequantError as error:
         logging.error("%s", error, exc_info=isinstance(error, UnforeseenError))
         print(f"\nrequant: {str(error).rstrip()}\nlog: {log}\n", file=sys.stderr)

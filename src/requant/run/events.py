@@ -16,6 +16,10 @@ from requant.caching import CACHED_RULES
 from requant.run.failures import message_of_failure
 from requant.run.jobs import Job, State
 
+# How a script or command ended that has told its message itself, as `requant.job.reported` and Python have it.
+_TOLD = "returned non-zero exit status 1."
+# How one ended that the user has ended, by Ctrl-C.
+_BY_USER = ("returned non-zero exit status 130.", "died with <Signals.SIGINT: 2>.")
 # What Snakemake says, in no event of its own, when a run is ended from outside: by Ctrl-C, by SIGTERM.
 _ENDED = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
 
@@ -52,8 +56,7 @@ class RunEvents(logging.Handler):
             self.handleError(record)
 
     def _take(self, record: logging.LogRecord) -> None:
-        fields = record.__dict__
-        event = getattr(fields.get("event"), "value", fields.get("event"))
+        fields, event = record.__dict__, _event_of(record)
         if event == "job_info":
             self._seen[fields["jobid"]] = _Seen(record.created, _date_of(fields["log"]))
         elif event == "job_finished":
@@ -73,8 +76,11 @@ class RunEvents(logging.Handler):
         return self._seen.setdefault(number, _Seen(record.created))
 
     def _fail(self, seen: _Seen, said: str, record: logging.LogRecord) -> None:
+        cause = self._last_error.pop(threading.get_ident(), "")
+        if any(end in cause for end in _BY_USER):  # Ctrl-C comes to the jobs too, maybe before the run says so
+            return
         seen.failed, seen.ended = True, record.created
-        seen.said = "\n".join(filter(None, [said, self._last_error.pop(threading.get_ident(), "")]))
+        seen.said = "\n".join(filter(None, [said, cause]))
 
     def completed(self, planned: Iterable[Job], failed: Iterable[int], uses_cache: bool) -> list[Job]:
         """Return the jobs of a run with what became of them.
@@ -82,7 +88,7 @@ class RunEvents(logging.Handler):
         Args:
             planned: the jobs, as `requant.run.jobs.planned_jobs` gives them.
             failed: the numbers of those that Snakemake gave up; a job that was started again may have failed before.
-            uses_cache: whether the run shares results with other checkouts. A job that left its log alone did not run.
+            uses_cache: whether the run shares results with other checkouts. A job that ran has written its log.
         """
         given_up = set() if self.interrupted else set(failed)
         return [self._completed(job, given_up, uses_cache) for job in planned]
@@ -91,7 +97,7 @@ class RunEvents(logging.Handler):
         seen = self._seen.get(job.number)
         seconds = seen.ended - seen.began if seen and seen.ended is not None else None
         if job.state is State.BUILT:
-            cached = uses_cache and job.rule in CACHED_RULES and seen and seen.log_before == _date_of(job.logs)
+            cached = uses_cache and job.rule in CACHED_RULES and seen and _unwritten(job.logs, seen.log_before)
             return replace(job, state=State.FROM_CACHE if cached else State.BUILT, seconds=seconds)
         if job.state is State.NOT_RUN and (job.number in given_up or (seen and seen.failed)):
             said = seen.said if seen else ""
@@ -103,11 +109,12 @@ class RunEvents(logging.Handler):
 def told_by_its_job(record: logging.LogRecord) -> bool:
     """Return whether a record only says that a script or command failed which has said itself why, on the terminal.
 
-    It ended with status 1, as `requant.job.reported` and Python itself have it, not by a signal.
+    It ended with status 1, or by Ctrl-C; one that another signal ended has said nothing.
     """
-    event = getattr(record.__dict__.get("event"), "value", None)
     text = str(record.msg)
-    return event == "error" and "CalledProcessError" in text and "returned non-zero exit status 1." in text
+    return (
+        _event_of(record) == "error" and "CalledProcessError" in text and any(end in text for end in (_TOLD, *_BY_USER))
+    )
 
 
 def collect_events(logger: logging.Logger) -> RunEvents:
@@ -125,6 +132,16 @@ def _unless(
 ) -> Callable[[logging.LogRecord], bool]:
     """Return a filter of what is so; with --verbose all is let through."""
     return lambda record: logger.isEnabledFor(logging.DEBUG) or not condition(record)
+
+
+def _event_of(record: logging.LogRecord) -> str | None:
+    event = record.__dict__.get("event")
+    return getattr(event, "value", event)
+
+
+def _unwritten(logs: Iterable[str], before: int | None) -> bool:
+    """Return whether a job left its logs alone: they are as they were, or Snakemake made empty ones in their place."""
+    return _date_of(logs) == before or not any(Path(path).stat().st_size for path in logs if Path(path).exists())
 
 
 def _date_of(logs: Iterable[str]) -> int | None:
