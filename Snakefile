@@ -65,6 +65,8 @@ rule check:
         "results/check.json",
     log:
         "results/check.log",
+    resources:
+        **needs("report"),
     params:
         archive=ARCHIVE,
         releases=lambda wildcards: archived_releases(),

@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "requant"
 # The ground floor first: a room imports only from rooms before it.
 ROOMS = (
-    "errors", "progress", "single_run", "records", "caching", "frameworks", "user_function", "warm", "job",
-    "run", "coreml", "originals", "convert", "quantize", "runtime", "evaluate", "report", "archive",
-    "configuration", "fingerprint", "cli",
+    "errors", "progress", "resources", "single_run", "records", "caching", "frameworks", "user_function",
+    "warm", "job", "run", "coreml", "originals", "convert", "quantize", "runtime", "evaluate", "report",
+    "archive", "configuration", "fingerprint", "cli",
 )  # fmt: skip
 
 
@@ -50,7 +50,11 @@ def test_no_room_knows_snakemake():
 def test_what_the_workflow_reads_for_every_job_is_light():
     modules = (
         "requant.caching, requant.configuration, requant.evaluate.data, requant.fingerprint, requant.quantize.custom, "
+<<<<<<< HEAD
         "requant.run.events, requant.run.summary"
+=======
+        "requant.resources"
+>>>>>>> 799203e (Every job says what memory, disk and time it takes, by the size of what it works on)
     )
     program = (
         f"import sys, {modules}; print(*{{'coremltools', 'onnxruntime', 'pandas', 'matplotlib'}} & set(sys.modules))"

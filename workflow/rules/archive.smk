@@ -16,6 +16,8 @@ rule archive_release:
         f"{ARCHIVE}/releases/{{model}}/{RELEASE}.json",
     log:
         "results/{model}/logs/archive.log",
+    resources:
+        **needs("archive"),
     params:
         archive=lambda wildcards: ARCHIVE,
         release=RELEASE,
@@ -42,6 +44,8 @@ if REMOTE:
             storage(f"{REMOTE}/{{model}}/{RELEASE}.zip"),
         log:
             "results/{model}/logs/copy_release.log",
+        resources:
+            **needs("archive"),
         params:
             archive=lambda wildcards: ARCHIVE,
             release=RELEASE,

@@ -2,12 +2,14 @@
 
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
+from snakemake_interface_storage_plugins.exceptions import FileOrDirectoryNotFoundError
 
 from requant.archive.software import CODE as CODE_OF_MODELS
 from requant.archive.software import CODE_LIBRARIES
@@ -34,6 +36,7 @@ from requant.job import share_library
 from requant.originals import read_lock, sha256, verify
 from requant.records import remove_unfinished, touched_since
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
+from requant.resources import disk_mb, memory_mb, runtime
 from requant.single_run import claim
 from requant.user_function import files_of_function
 from requant.warm import start as start_warm_process
@@ -225,6 +228,35 @@ def settings(wildcards) -> ModelSettings:
     return MODELS[wildcards.model]
 
 
+@cache
+def original_mb(model: str) -> float:
+    """Return the size of a model's original in MB."""
+    return sum(path.stat().st_size for path in MODELS[model].locked_files if path.is_file()) / 1e6
+
+
+def input_mb(wildcards, input) -> float:
+    """Return the size of what a job works on: its inputs, once they are made, and its model's original at least."""
+    models = [wildcards.model] if hasattr(wildcards, "model") else MODELS
+    try:
+        size = input.size_mb
+    except FileOrDirectoryNotFoundError:  # Snakemake asks again before the job is started
+        size = 0
+    return max(size, *map(original_mb, models)) if isinstance(size, int | float) else size
+
+
+def needs(kind: str | Callable) -> dict:
+    """Return the resources of a rule (`requant.resources`), whose jobs are of a kind, or of one for their wildcards."""
+
+    def asked(figure: Callable, wildcards, input, *attempt: int) -> int:
+        return figure(kind(wildcards) if callable(kind) else kind, input_mb(wildcards, input), *attempt)
+
+    return {
+        "mem_mb": lambda wildcards, input, attempt: asked(memory_mb, wildcards, input, attempt),
+        "disk_mb": lambda wildcards, input: asked(disk_mb, wildcards, input),
+        "runtime": lambda wildcards, input, attempt: asked(runtime, wildcards, input, attempt),
+    }
+
+
 def suffix_of(model: str) -> str:
     """Return the ending of the one file that carries a model."""
     return MODELS[model].kind.suffix.removeprefix(".")
@@ -309,8 +341,12 @@ def environment(wildcards) -> str | None:
     return next((f"../envs/{FRAMEWORKS[extra].environment}.yaml" for extra in frameworks(wildcards)), None)
 
 
+def conversion_kind(wildcards) -> str:
+    return "take" if is_core_ml(settings(wildcards).original) else "convert"
+
+
 def conversion_code(wildcards) -> str:
-    return CODE["take" if is_core_ml(settings(wildcards).original) else "convert"]
+    return CODE[conversion_kind(wildcards)]
 
 
 def framework_versions(wildcards) -> dict[str, str]:

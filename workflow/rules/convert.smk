@@ -11,6 +11,8 @@ rule convert:
     cache: USES_CACHE
     conda:
         environment
+    resources:
+        **needs(conversion_kind),
     # All that the bytes hang on has to be here or among the inputs, the name in the package too: wildcards are no part of
     # what the cache between checkouts looks for (docs/caching.md).
     params:
@@ -39,6 +41,8 @@ rule check_conversion:
     priority: 90
     conda:
         environment
+    resources:
+        **needs("check"),
     params:
         original=lambda wildcards: str(settings(wildcards).original),
         conversion=lambda wildcards: settings(wildcards).conversion,

@@ -6,6 +6,8 @@ rule data:
         "results/{model}/data.json",
     log:
         "results/{model}/logs/data.log",
+    resources:
+        **needs("data"),
     params:
         data=evaluation_data,
         code=CODE["data"],
@@ -22,6 +24,8 @@ rule predict:
         "results/{model}/outputs/{model}_{variant}.npz",
     log:
         "results/{model}/logs/predict_{variant}.log",
+    resources:
+        **needs("predict"),
     params:
         data=evaluation_data,
         code=CODE["predict"],
@@ -38,6 +42,8 @@ rule prove_raised:
         "results/{model}/raised/{version}.json",
     log:
         "results/{model}/logs/raise_{version}.log",
+    resources:
+        **needs("raise"),
     params:
         data=evaluation_data,
         code=CODE["raise"],
@@ -60,6 +66,8 @@ rule evaluate:
         "results/{model}/evaluation/{model}_{variant}.json",
     log:
         "results/{model}/logs/evaluate_{variant}.log",
+    resources:
+        **needs("evaluate"),
     params:
         metrics=lambda wildcards: settings(wildcards).metrics,
         code=CODE["evaluate"],

@@ -9,6 +9,8 @@ rule verify:
     log:
         "results/{model}/logs/verify.log",
     priority: 100
+    resources:
+        **needs("verify"),
     params:
         original=lambda wildcards: str(settings(wildcards).original),
         locked=lambda wildcards: settings(wildcards).locked_digest,

@@ -9,6 +9,8 @@ rule quantize:
     log:
         "results/{model}/logs/quantize_{scheme}.{suffix}.log",
     cache: USES_CACHE
+    resources:
+        **needs("quantize"),
     # Without the name, which is in the package, the cache would take another model's variant (docs/caching.md).
     params:
         name=lambda wildcards: f"{wildcards.model}_{wildcards.scheme}.{wildcards.suffix}",
@@ -28,5 +30,7 @@ rule package:
         directory("results/{model}/variants/{model}_{scheme}.mlpackage"),
     log:
         "results/{model}/logs/package_{scheme}.log",
+    resources:
+        **needs("package"),
     shell:
         "requant unpack {input} {output} 2>&1 | tee {log}"

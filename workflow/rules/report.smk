@@ -12,6 +12,8 @@ rule summarize:
         judgement="results/{model}/judgement.json",
     log:
         "results/{model}/logs/summarize.log",
+    resources:
+        **needs("report"),
     params:
         targets=lambda wildcards: settings(wildcards).targets,
         system=deployment_target,
@@ -34,6 +36,8 @@ rule plot:
         ),
     log:
         "results/{model}/logs/plot.log",
+    resources:
+        **needs("report"),
     params:
         code=CODE["report"],
     script:
@@ -58,6 +62,8 @@ rule sheet:
         ),
     log:
         "results/{model}/logs/sheet.log",
+    resources:
+        **needs("report"),
     params:
         data=evaluation_data,
         code=CODE["report"],
@@ -78,6 +84,8 @@ rule viewer:
         "results/{model}/viewer.json",
     log:
         "results/{model}/logs/viewer.log",
+    resources:
+        **needs("report"),
     params:
         data=evaluation_data,
         code=CODE["report"],
@@ -100,6 +108,8 @@ rule page:
         "results/report/index.html",
     log:
         "results/report/page.log",
+    resources:
+        **needs("report"),
     params:
         models=list(MODELS),
         code=CODE["report"],

@@ -10,6 +10,8 @@ rule measure_sensitivity:
         "results/{model}/logs/sensitivity_{family}_{part}.log",
     # The variants and the page need none of it.
     priority: -10
+    resources:
+        **needs("sensitivity"),
     params:
         schemes=measured_schemes,
         parts=lambda wildcards: settings(wildcards).sensitivity.parts,
@@ -36,6 +38,8 @@ rule gather_sensitivity:
         ),
     log:
         "results/{model}/logs/sensitivity_{family}.log",
+    resources:
+        **needs("report"),
     params:
         code=CODE["sensitivity"],
     script:
@@ -55,6 +59,8 @@ rule draw_sensitivity:
         ),
     log:
         "results/{model}/logs/sensitivity_{family}_map.log",
+    resources:
+        **needs("report"),
     params:
         code=CODE["report"],
     script:
