@@ -186,6 +186,15 @@ def begin_run() -> None:
     remove_unfinished(Path("results"))
 
 
+def lift_limit_of_jobs() -> None:
+    """Let a local run start as many jobs a second as it can.
+
+    Snakemake's limit, which is for clusters, has it look at all jobs that are ready again a second after each time that it
+    did: the more jobs have ended, the more often. With a thousand of them it does little else. No option turns it off.
+    """
+    workflow.scheduler.job_rate_limiter = None
+
+
 def require_unchanged(model: ModelSettings) -> None:
     """Check an original against its digests, or stop with a message for the user."""
     try:

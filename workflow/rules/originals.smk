@@ -34,3 +34,4 @@ onstart:
     note_beginning()
     if workflow.local_exec:
         start_warm_process()
+        lift_limit_of_jobs()
