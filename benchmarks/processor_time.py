@@ -49,9 +49,7 @@ def spent(command: Sequence[str], folder: Path) -> Spent:
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         start = time.perf_counter()
-        main = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
+        main = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         own = scripts = warm = jobs = starting = start_wall = 0.0
         warm_process: int | None = None
         while main.poll() is None:

@@ -50,11 +50,7 @@ def test_no_room_knows_snakemake():
 def test_what_the_workflow_reads_for_every_job_is_light():
     modules = (
         "requant.caching, requant.configuration, requant.evaluate.data, requant.fingerprint, requant.quantize.custom, "
-<<<<<<< HEAD
-        "requant.run.events, requant.run.summary"
-=======
-        "requant.resources"
->>>>>>> 799203e (Every job says what memory, disk and time it takes, by the size of what it works on)
+        "requant.resources, requant.run.events, requant.run.summary"
     )
     program = (
         f"import sys, {modules}; print(*{{'coremltools', 'onnxruntime', 'pandas', 'matplotlib'}} & set(sys.modules))"
