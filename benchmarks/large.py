@@ -3,9 +3,9 @@
     python -m benchmarks.large --coremltools-python .venv-coremltools/bin/python
 
 Each measurement is a process of its own that runs what the script of a rule runs; the time is without imports. The
-models are those of `benchmarks/large_model.py`. coremltools quantizes the same packages, without the audit that a job of
-requant ends with; once it fails at a size, or takes longer than `--timeout` seconds, it is not tried on a larger one.
-The result goes to docs/performance.md and docs/images/large.svg. About 25 GB of disk are needed for 4 GB.
+models are those of `benchmarks/large_model.py`. coremltools quantizes the same packages, without the audit that a job
+of requant ends with; once it fails at a size, or takes longer than `--timeout` seconds, it is not tried on a larger
+one. The result goes to docs/performance.md and docs/images/large.svg. About 25 GB of disk are needed for 4 GB.
 """
 
 from __future__ import annotations
