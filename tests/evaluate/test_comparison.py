@@ -14,6 +14,7 @@ from requant.coreml.description import Feature
 from requant.coreml.model import load, save, to_bytes
 from requant.errors import RequantError
 from requant.evaluate import comparison
+from requant.evaluate import comparison
 from requant.evaluate.comparison import compare, delivered_size, evaluate, judge_outputs, zipped_size
 from requant.evaluate.data import EvaluationData
 from requant.evaluate.metrics import flip
@@ -180,6 +181,17 @@ def test_sizes_are_those_of_what_is_delivered(tmp_path):
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(network)
     assert zipped_size(network) == pytest.approx(len(buffer.getvalue()), rel=0.02)
+
+
+def test_of_a_large_file_the_deflated_size_is_estimated_from_pieces(tmp_path, monkeypatch):
+    random = np.random.default_rng(3)
+    codes = [random.integers(0, 1 << random.integers(2, 9), 1 << 16, np.uint8).tobytes() for _ in range(128)]
+    path = tmp_path / "large.mlmodel"
+    path.write_bytes(b"".join(codes))
+    whole = zipped_size(path)
+    monkeypatch.setattr(comparison, "DEFLATED_WHOLE", 4 << 20)
+    assert zipped_size(path) != whole
+    assert zipped_size(path) == pytest.approx(whole, rel=0.1)
 
 
 def test_dictionaries_may_have_other_keys_in_every_sample():

@@ -104,7 +104,12 @@ CODE = {
         "evaluate/outputs.py",
         libraries=("coremltools", "numpy", "onnx", "onnxruntime", "pillow", "scipy"),
     ),
-    "evaluate": fingerprint("evaluate", libraries=("flip-evaluator", "numpy", "scikit-image", "scipy")),
+    "evaluate": fingerprint(
+        "evaluate",
+        "coreml/mapped.py",
+        "coreml/package.py",
+        libraries=("flip-evaluator", "numpy", "scikit-image", "scipy"),
+    ),
     "sensitivity": fingerprint(
         *COREML,
         "user_function.py",

@@ -66,7 +66,7 @@ def audit(variant: Model, float_model: Model, scheme: str, requests: Requests | 
 
 def _audited(variant: Model, float_model: Model, scheme: str, requests: Requests) -> dict[str, Any]:
     tensors = []
-    progress = Progress(f"auditing {scheme}", sum(map(len, float_model.files.values())))
+    progress = Progress(f"{float_model.path.name}: auditing {scheme}", sum(map(len, float_model.files.values())))
     powers = np.zeros(2)
     for before, after in zip_longest(each_weight(float_model), each_weight(variant)):
         if before is None or after is None or before.name != after.name:

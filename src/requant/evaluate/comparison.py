@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from requant.convert import FLOAT
+from requant.coreml.mapped import PIECE, Content, content_of
+from requant.coreml.package import opened, read_zip
 from requant.evaluate.intervals import Statistic, intervals, mcnemar, mean_of
 from requant.evaluate.metrics import (
     are_distributions,
@@ -37,6 +39,7 @@ Figures = dict[str, Any]
 Samples = dict[str, NDArray[Any]]
 
 TOP = 5
+DEFLATED_WHOLE = 64 << 20  # bytes; of a larger file, as many in pieces are deflated
 FLIP_PIXELS = 20_000_000  # of all pictures together; about half a minute
 # Figures by what they are made of: the numbers that an output has of each sample.
 STATISTICS: dict[str, Statistic] = {
@@ -64,19 +67,41 @@ def delivered_size(path: Path) -> int:
 
 
 def zipped_size(path: Path) -> int:
-    """Return the bytes of what is delivered, deflated: about what it adds to a download."""
+    """Return the bytes of what is delivered, deflated: about what it adds to a download.
+
+    Of a file beyond `DEFLATED_WHOLE`, pieces evenly spaced over it are deflated, and stand for the rest: deflating some
+    gigabytes would take longer than quantizing them.
+
+    Raises:
+        RequantError: if it can't be read.
+    """
     counted = _Counted()
+    estimated = 0
     with zipfile.ZipFile(counted, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
-        if path.suffix != ".zip":
-            target.write(path, path.name)
-        else:
-            with zipfile.ZipFile(path) as source:
-                for info in source.infolist():
-                    entry = zipfile.ZipInfo(info.filename)
-                    entry.compress_type, entry.file_size = zipfile.ZIP_DEFLATED, info.file_size
-                    with source.open(info) as found, target.open(entry, "w") as stream:
-                        shutil.copyfileobj(found, stream, 1 << 20)
-    return counted.size
+        for name, content in _delivered(path):
+            if len(content) > DEFLATED_WHOLE:
+                estimated += _estimated_deflated(content)
+            else:
+                target.writestr(name, content)
+    return counted.size + estimated
+
+
+def _delivered(path: Path) -> Iterator[tuple[str, Content]]:
+    """Yield the names and the bytes of the files of what is delivered."""
+    if path.suffix != ".zip":
+        with opened(path) as stream:
+            yield path.name, content_of(stream)
+        return
+    package = f"{path.name.removesuffix('.zip')}/"
+    yield from ((package + name, content) for name, content in read_zip(path).items())
+
+
+def _estimated_deflated(content: Content) -> int:
+    """Return about how many bytes a large file takes deflated."""
+    count = DEFLATED_WHOLE // PIECE
+    places = [index * (len(content) - PIECE) // (count - 1) for index in range(count)]
+    taken = sum(len(zlib.compress(content[place : place + PIECE], 9)) for place in places)
+    return round(taken / (count * PIECE) * len(content))
 
 
 class _Counted(io.RawIOBase):

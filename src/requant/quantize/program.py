@@ -106,7 +106,7 @@ def quantize_program(
             model, scheme, selection, table_functions, max(version, OPSETS.get(function.opset, version)), prefix
         )
         asked = asked.with_tables(block, readings)
-        progress = Progress(f"quantizing {scheme}", _bytes_of_weights(block, model))
+        progress = Progress(f"{model.path.name}: quantizing {scheme}", _bytes_of_weights(block, model))
         for inner in walk_blocks(block):
             for index in reversed(range(len(inner.operations))):
                 operation = inner.operations[index]
@@ -251,7 +251,7 @@ class _Asked:
         tables: dict[str, NDArray[np.float32]] = {}
         for scheme, operations in wanted.items():
             operations.sort(key=lambda operation: int(np.prod(shape_of(operation.outputs[0].type))))
-            weights = self._each_finite(operations, f"tables of {scheme}")
+            weights = self._each_finite(operations, f"{self.model.path.name}: tables of {scheme}")
             made = kmeans_tables(weights, 1 << scheme.bits, keep_zeros=scheme.zeros)
             tables |= dict(zip(map(operation_name, operations), made, strict=True))
         return replace(self, tables=tables)
