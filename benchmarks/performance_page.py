@@ -39,12 +39,14 @@ class Ran:
 
     Attributes:
         seconds: wall time from start to end.
+        cpu: processor time of the command and those that it waited for, in seconds.
         peak_mb: of the largest process among the command's and those that it waited for, in MB (10^6 bytes).
         status: how it ended; 0 is well.
         output: standard output and error.
     """
 
     seconds: float
+    cpu: float
     peak_mb: float
     status: int
     output: str
@@ -107,7 +109,8 @@ def ran(command: Sequence[str], folder: Path = REPOSITORY, timeout: float | None
             time.sleep(0.002)
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        return Ran(seconds, _mb(usage.ru_maxrss), process.returncode, output.read())
+        cpu = usage.ru_utime + usage.ru_stime
+        return Ran(seconds, cpu, _mb(usage.ru_maxrss), process.returncode, output.read())
 
 
 def ran_well(command: Sequence[str], folder: Path = REPOSITORY, **environment: str) -> Ran:
