@@ -59,3 +59,5 @@ def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
     except Exception:
         logging.exception("This is a defect of requant, please report it.")
         raise
+    finally:
+        logging.captureWarnings(False)

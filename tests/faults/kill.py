@@ -58,13 +58,16 @@ def make_project(folder: Path) -> Project:
 
 
 def finals_of(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of all files of a project but Snakemake's own and the logs, by path; hidden ones too."""
+    """Return the SHA-256 of all files of a project by path, hidden ones too.
+
+    Those of Snakemake, the logs, and the summary of the last run are not among them: they tell of times.
+    """
     files = (path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder): path for path in files}
     return {
         name.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in names.items()
-        if not {".snakemake", "logs", "__pycache__"} & set(name.parts) and name.suffix != ".log"
+        if not {".snakemake", "logs", "__pycache__", "run.json", "run.txt"} & set(name.parts) and name.suffix != ".log"
     }
 
 

@@ -281,6 +281,7 @@ def test_all_code_that_a_cached_rule_runs_is_in_its_key(rule):
         "errors.py",
         "single_run.py",
         "job.py",
+        "run/",
         "originals",
         "frameworks.py",
         "caching.py",

@@ -57,11 +57,12 @@ def _figures(output: Record) -> str:
         "accuracy": ("accuracy", "{:.1%}"),
         "max_error": ("max error", "{:.3g}"),
     }
-    return ", ".join(
+    figures = ", ".join(
         f"{title} {form.format(output[name]) if output[name] is not None else 'infinite (equal)'}"
         for name, (title, form) in shown.items()
         if name in output
     )
+    return figures or "no figures"
 
 
 def _count(number: int, what: str) -> str:
