@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -24,7 +25,7 @@ with reported(snakemake.log[0]):
         maps=[Path(path) for path in given.maps],
     )
     store = Store(Path(params.archive))
-    entry, _ = archive_release(
+    entry, added = archive_release(
         store,
         ReleaseFiles(
             model,
@@ -55,3 +56,4 @@ with reported(snakemake.log[0]):
         ),
     )
     write_record(Path(snakemake.output[0]), receipt(store, entry))
+    logging.info("%s %s of %s, in %s", "archived" if added else "there already:", params.release, model, params.archive)

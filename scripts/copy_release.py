@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -10,3 +11,4 @@ with reported(snakemake.log[0]):
     store = Store(Path(snakemake.params.archive))
     name = f"{snakemake.wildcards.model}@{snakemake.params.release}"
     carry_out(store, find(store, name), Path(snakemake.output[0]))
+    logging.info("copied %s, %s bytes", name, f"{Path(snakemake.output[0]).stat().st_size:,}")

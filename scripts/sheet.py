@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -14,3 +15,4 @@ with reported(snakemake.log[0]):
         Path(snakemake.input.judgement),
         Path(snakemake.output[0]),
     )
+    logging.info("the outputs of %d models side by side", len(snakemake.input.evaluations))

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 from requant.job import reported
@@ -13,3 +14,4 @@ with reported(snakemake.log[0]):
         Path(snakemake.input.judgement),
         Path(snakemake.output[0]),
     )
+    logging.info("gathered %s bytes for the page", f"{Path(snakemake.output[0]).stat().st_size:,}")

@@ -338,6 +338,8 @@ def _unpack(options: argparse.Namespace) -> None:
     from requant.coreml.model import load, unpack_package
 
     unpack_package(load(options.model), options.folder)
+    files = [path for path in options.folder.rglob("*") if path.is_file()]
+    print(f"wrote {options.folder}, {_files(len(files))}, {sum(path.stat().st_size for path in files) / 1e6:.2f} MB")
 
 
 def _summary(options: argparse.Namespace) -> None:
