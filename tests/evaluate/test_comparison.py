@@ -14,7 +14,6 @@ from requant.coreml.description import Feature
 from requant.coreml.model import load, save, to_bytes
 from requant.errors import RequantError
 from requant.evaluate import comparison
-from requant.evaluate import comparison
 from requant.evaluate.comparison import compare, delivered_size, evaluate, judge_outputs, zipped_size
 from requant.evaluate.data import EvaluationData
 from requant.evaluate.metrics import flip
