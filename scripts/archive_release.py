@@ -7,6 +7,7 @@ with reported(snakemake.log[0]):
     from requant.archive.release import MadeFiles, ReleaseFiles, archive_release, receipt, wanted_schemes
     from requant.archive.software import describe_software
     from requant.archive.store import Store
+    from requant.originals import place_of
     from requant.records import write_record
     from requant.report.page import SectionFiles
 
@@ -30,7 +31,7 @@ with reported(snakemake.log[0]):
         ReleaseFiles(
             model,
             params.release,
-            Path(params.made_original),
+            place_of(params.made_original, given.stored),
             MadeFiles(
                 "float",
                 Path(given.float_model),

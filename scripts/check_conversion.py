@@ -6,8 +6,9 @@ from requant.job import reported
 with reported(snakemake.log[0], *snakemake.params.frameworks):
     from requant.convert import require_framework
     from requant.convert.settings import ConversionSettings
+    from requant.originals import place_of
 
-    original = Path(snakemake.params.original)
+    original = place_of(snakemake.params.original, snakemake.input.stored)
     require_framework(original)  # before coremltools, which knows only the frameworks that it finds
 
     from requant.evaluate.judgement import conversion_in_words

@@ -7,11 +7,12 @@ with reported(snakemake.log[0], *snakemake.params.frameworks):
     from requant.convert.conversion import make_float_model
     from requant.convert.settings import ConversionSettings
     from requant.frameworks import installed_versions
+    from requant.originals import place_of
     from requant.records import read_record, write_record
     from requant.run.log_lines import stored
 
     audit = make_float_model(
-        Path(snakemake.params.original),
+        place_of(snakemake.params.original, snakemake.input.stored),
         read_record(Path(snakemake.input.record)),
         Path(snakemake.output.model),
         ConversionSettings.of(snakemake.params.conversion),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -204,8 +204,14 @@ def _explain(problem: Any) -> str:
     return str(problem.message)
 
 
-def read_models(config: Mapping[str, Any]) -> dict[str, ModelSettings]:
+def read_models(
+    config: Mapping[str, Any], located: Callable[[Path], Path] = lambda path: path
+) -> dict[str, ModelSettings]:
     """Return the settings of every model of a configuration that fits the schema.
+
+    Args:
+        config: the configuration.
+        located: gives where an original can be read, with its lock file beside it, if that is not in its place.
 
     Raises:
         RequantError: if an original is missing or not locked, a mode or a bit width is one that its kind can't store,
@@ -218,7 +224,7 @@ def read_models(config: Mapping[str, Any]) -> dict[str, ModelSettings]:
     settings = {}
     for name, entry in models.items():
         try:
-            settings[name] = _read_model(name, entry, locks)
+            settings[name] = _read_model(name, entry, locks, located)
         except RequantError as error:
             raise RequantError(f"models.{name}: {error}") from error
     return settings
@@ -237,15 +243,18 @@ def _require_distinct(names: Sequence[str]) -> None:
         seen[name.lower()] = name
 
 
-def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) -> ModelSettings:
+def _read_model(
+    name: str, entry: Mapping[str, Any], locks: dict[Path, Lock], located: Callable[[Path], Path]
+) -> ModelSettings:
     original = Path(entry["original"])
-    if original.parent not in locks:
-        locks[original.parent] = read_lock(original.parent)
-    lock = locks[original.parent]
-    require_locked(original, lock)
+    place = located(original)
+    if place.parent not in locks:
+        locks[place.parent] = read_lock(place.parent)
+    lock = locks[place.parent]
+    require_locked(place, lock)
     conversion = _read_conversion(entry, original)
-    kind = kind_of_float_model(original, conversion)
-    quantizable = has_weights(original, kind)
+    kind = kind_of_float_model(place, conversion)
+    quantizable = has_weights(place, kind)
     if not quantizable:
         _require_no_wishes(entry, original)
     custom_lut = entry.get("custom_lut")
@@ -259,8 +268,8 @@ def _read_model(name: str, entry: Mapping[str, Any], locks: dict[Path, Lock]) ->
         original,
         kind,
         quantizable,
-        tuple(lock.files_of(original)),
-        lock.digest_of(original),
+        tuple(original.parent / name for name in lock.names_of(place)),
+        lock.digest_of(place),
         data,
         custom_lut,
         (),

@@ -4,7 +4,7 @@
 rule archive:
     """Archive a release of every configured model: its original, its variants, figures and page."""
     input:
-        [f"{ARCHIVE}/releases/{model}/{RELEASE}.json" for model in MODELS],
+        in_project([f"{ARCHIVE}/releases/{model}/{RELEASE}.json" for model in MODELS]),
         [storage(f"{REMOTE}/{model}/{RELEASE}.zip") for model in MODELS] if REMOTE else [],
 
 
@@ -13,7 +13,7 @@ rule archive_release:
     input:
         unpack(released),
     output:
-        f"{ARCHIVE}/releases/{{model}}/{RELEASE}.json",
+        in_project([f"{ARCHIVE}/releases/{{model}}/{RELEASE}.json"]),
     log:
         "results/{model}/logs/archive.log",
     resources:
@@ -39,7 +39,7 @@ if REMOTE:
     rule copy_release:
         """Copy a release to the remote archive, as one zip."""
         input:
-            f"{ARCHIVE}/releases/{{model}}/{RELEASE}.json",
+            in_project([f"{ARCHIVE}/releases/{{model}}/{RELEASE}.json"]),
         output:
             storage(f"{REMOTE}/{{model}}/{RELEASE}.zip"),
         log:

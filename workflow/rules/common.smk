@@ -33,7 +33,7 @@ from requant.evaluate.kept import trim_outputs
 from requant.fingerprint import fingerprint
 from requant.frameworks import FRAMEWORKS, converting_versions
 from requant.job import share_library
-from requant.originals import read_lock, sha256, verify
+from requant.originals import LOCK_NAME, fetched, read_lock, sha256, verify
 from requant.records import remove_unfinished, touched_since
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
 from requant.resources import disk_mb, memory_mb, runtime
@@ -44,6 +44,34 @@ from requant.warm import start as start_warm_process
 SCHEMA = Path(workflow.current_basedir) / "../schemas/config.schema.yaml"
 
 
+# With a default storage, as S3, the results and the originals are in it. What else models hang on, as evaluation data and
+# functions, is part of the project and stays in its folder (docs/clusters.md).
+STORAGE = workflow.storage_settings.default_storage_prefix if workflow.storage_settings else None
+COPIES = Path(".snakemake/originals_of_storage")
+
+
+def retrieve(path: Path, target: Path) -> bool:
+    """Copy a file or folder of the default storage; return whether it has one."""
+    provider = workflow.storage_registry.default_storage_provider
+    stored = provider.object(f"{STORAGE.rstrip('/')}/{path.as_posix()}")
+    stored.set_local_path(target)
+    if not stored.exists():
+        return False
+    stored.retrieve_object()
+    return True
+
+
+@cache
+def readable(original: Path) -> Path:
+    """Return where an original can be read: in its place, or a copy of it where it is in a storage."""
+    return fetched(original, COPIES, retrieve) if STORAGE else original
+
+
+def in_project(files: list[str]) -> list[str]:
+    """Return files that are in the folder of the project, also where there is a default storage."""
+    return list(map(local, files)) if STORAGE else files
+
+
 def checked_models() -> dict[str, ModelSettings]:
     """Return the settings of all models, or stop before any job with one message for the user."""
     try:
@@ -51,7 +79,7 @@ def checked_models() -> dict[str, ModelSettings]:
             require_unique_keys(Path(configfile))
         require_valid(config, yaml.safe_load(SCHEMA.read_text()))
         validate(config, schema=str(SCHEMA))  # fills in the defaults
-        return read_models(config)
+        return read_models(config, readable)
     except RequantError as error:
         raise WorkflowError(f"{', '.join(map(str, workflow.configfiles))}: {error}") from None
 
@@ -228,9 +256,9 @@ def require_unchanged_originals() -> None:
 
 
 def require_new_originals() -> None:
-    """Check the originals that have no record yet."""
+    """Check the originals that have no record yet; of those in a storage, copies were checked when they were fetched."""
     for model in MODELS.values():
-        if not Path(f"results/{model.name}/original.json").exists():
+        if not STORAGE and not Path(f"results/{model.name}/original.json").exists():
             require_unchanged(model)
 
 
@@ -245,7 +273,10 @@ def settings(wildcards) -> ModelSettings:
 @cache
 def original_mb(model: str) -> float:
     """Return the size of a model's original in MB."""
-    return sum(path.stat().st_size for path in MODELS[model].locked_files if path.is_file()) / 1e6
+    settings = MODELS[model]
+    folder = readable(settings.original).parent
+    files = [folder / path.relative_to(settings.original.parent) for path in settings.locked_files]
+    return sum(path.stat().st_size for path in files if path.is_file()) / 1e6
 
 
 def input_mb(wildcards, input) -> float:
@@ -308,7 +339,7 @@ def float_model(wildcards) -> str:
 def custom_function_files(wildcards) -> list[str]:
     """Return the files of the user's function, which the variants of the mode custom_lut hang on."""
     reference = custom_function(wildcards)
-    return [str(path) for path in files_of_function(reference)] if reference else []
+    return in_project([str(path) for path in files_of_function(reference)]) if reference else []
 
 
 def custom_function(wildcards) -> str:
@@ -376,7 +407,7 @@ def conversion_without_limits(wildcards) -> dict:
 
 
 def conversion_files(wildcards) -> list[str]:
-    return [str(path) for path in settings(wildcards).conversion_files]
+    return in_project([str(path) for path in settings(wildcards).conversion_files])
 
 
 def conversion_check(wildcards) -> list[str]:
@@ -386,7 +417,7 @@ def conversion_check(wildcards) -> list[str]:
 
 def metric_files(wildcards) -> list[str]:
     """Return the files of the user's metrics: when one changes, its model is evaluated again."""
-    return [str(path) for path in settings(wildcards).metric_files]
+    return in_project([str(path) for path in settings(wildcards).metric_files])
 
 
 def deployment_target(wildcards) -> str:
@@ -396,6 +427,16 @@ def deployment_target(wildcards) -> str:
 
 def original_files(wildcards) -> list[str]:
     return [str(path) for path in settings(wildcards).locked_files]
+
+
+def stored_lock(wildcards) -> list[str]:
+    """Return the lock file of an original that is in a storage; where it is in its place, there is nothing to fetch."""
+    return [str(settings(wildcards).original.parent / LOCK_NAME)] if STORAGE else []
+
+
+def stored_original(wildcards) -> list[str]:
+    """Return the files of an original that is in a storage, and its lock file: what a job that reads it has to be given."""
+    return [*original_files(wildcards), *stored_lock(wildcards)] if STORAGE else []
 
 
 def evaluation_data(wildcards) -> dict:
@@ -413,7 +454,7 @@ def files_of_data(model: str) -> list[str]:
 
 
 def evaluation_files(wildcards) -> list[str]:
-    return files_of_data(wildcards.model)
+    return in_project(files_of_data(wildcards.model))
 
 
 # Of an input function that fails, Snakemake takes no notice where there are older results: it would show those.
@@ -474,7 +515,7 @@ def measured_function(wildcards) -> str:
 
 def measured_function_files(wildcards) -> list[str]:
     reference = measured_function(wildcards)
-    return [str(path) for path in files_of_function(reference)] if reference else []
+    return in_project([str(path) for path in files_of_function(reference)]) if reference else []
 
 
 def measured_parts(wildcards) -> list[str]:
@@ -527,6 +568,7 @@ def released(wildcards) -> dict:
     pictures |= {"sheet": "sheet.png", "viewer": "viewer.json"} if name in SHOWN else {}
     return {
         "originals": original_files(wildcards),
+        "stored": stored_original(wildcards),
         "original": f"{folder}/original.json",
         "float_model": float_path(name),
         "float_audit": f"{float_path(name)}.json",
@@ -536,7 +578,7 @@ def released(wildcards) -> dict:
         "table": f"{folder}/summary.tsv",
         "judgement": f"{folder}/judgement.json",
         "conversion": conversion_check(wildcards),
-        "user_files": files_of_user(model),
+        "user_files": in_project(files_of_user(model)),
         "maps": [f"{folder}/sensitivity/{family}.svg" for family in model.sensitivity.families],
         **({"data": f"{folder}/data.json"} if model.is_run else {}),
         **{part: f"{folder}/{file}" for part, file in pictures.items()},

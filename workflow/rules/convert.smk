@@ -2,6 +2,7 @@ rule convert:
     """Bring an original to a float Core ML model, written canonically; refuse one that is quantized already."""
     input:
         record="results/{model}/original.json",
+        stored=ancient(stored_original),
         files=conversion_files,
     output:
         model="results/{model}/float/{model}.{suffix}",
@@ -31,6 +32,7 @@ rule check_conversion:
     input:
         model=lambda wildcards: float_path(wildcards.model),
         original="results/{model}/original.json",
+        stored=ancient(stored_original),
         data="results/{model}/data.json",
         files=conversion_files,
     output:
