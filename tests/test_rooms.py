@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "requant"
 # The ground floor first: a room imports only from rooms before it.
 ROOMS = (
     "errors", "progress", "resources", "single_run", "records", "caching", "frameworks", "user_function",
-    "warm", "job", "run", "coreml", "originals", "convert", "quantize", "runtime", "evaluate", "report",
-    "archive", "configuration", "fingerprint", "cli",
+    "handing_over", "warm", "job", "run", "coreml", "originals", "convert", "quantize", "runtime", "evaluate",
+    "report", "archive", "configuration", "fingerprint", "cli",
 )  # fmt: skip
 
 

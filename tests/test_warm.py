@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from requant import handing_over
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 # What the main process of a run does: it starts the warm process, then scripts, and ends when its input does.
@@ -21,8 +23,6 @@ start(["json"])
 print(sys.argv[1:] and subprocess.run([sys.executable, *sys.argv[1:]]).returncode, flush=True)
 sys.stdin.read()
 """
-# As Snakemake writes scripts: under one name they run, another one is that of the rule's script.
-HEAD = "__real_file__ = __file__; __file__ = 'scripts/job.py'\nfrom requant.warm import hand_over\nhand_over()\n"
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def run(tmp_path):
 
     def start(body):
         script = tmp_path / "script.py"
-        script.write_text(HEAD + body)
+        script.write_text(body)
         main = subprocess.Popen(
             [sys.executable, "-c", MAIN, str(script)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
@@ -79,12 +79,12 @@ def test_the_script_runs_in_another_process_in_the_folder_and_environment_of_its
     monkeypatch.setenv("MARK", "left by the caller")
     body = (
         "import json, os, sys\n"
-        "print(json.dumps([os.getcwd(), os.environ['MARK'], 'REQUANT_WARM' in os.environ, 'json' in sys.modules]))\n"
-        "from pathlib import Path; Path('written').write_text(__real_file__)\n"
+        "print(json.dumps([os.getcwd(), os.environ['MARK'], sys.executable, 'json' in sys.modules]))\n"
+        "from pathlib import Path; Path('written').write_text(__file__)\n"
     )
     said, status = finished(run(body))
     assert status == 0
-    assert json.loads(said[0]) == [str(tmp_path), "left by the caller", False, True]
+    assert json.loads(said[0]) == [str(tmp_path), "left by the caller", sys.executable, True]
     assert Path((tmp_path / "written").read_text()) == tmp_path / "script.py"
 
 
@@ -115,7 +115,8 @@ class TestEnds:
 
     def test_a_killed_caller_takes_the_work_with_it(self, run, tmp_path):
         _, worker = self.working(run, tmp_path)
-        callers = [pid for pid, command in commands() if command[1:] == [f"{tmp_path}/script.py"]]
+        callers = [pid for pid, command in commands() if command[2:3] == [handing_over.__file__]
+                   and command[-1] == f"{tmp_path}/script.py"]  # fmt: skip
         assert len(callers) == 1
         assert callers[0] != worker
         os.kill(callers[0], signal.SIGKILL)
@@ -129,14 +130,30 @@ class TestEnds:
         assert until(lambda: not alive(warm))
 
 
-def test_without_a_warm_process_a_script_does_its_work_itself(tmp_path):
+def handed_over(place, main, *arguments):
+    command = [sys.executable, "-IS", handing_over.__file__, sys.executable, place, str(main), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_without_a_warm_process_python_runs_the_script(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(HEAD + "print('done')")
-    for place in (
-        "[null, null, 0]",
-        json.dumps([sys.executable, str(tmp_path / "gone"), 1]),
-        '["/other/python", "/gone", 1]',
-    ):
-        environment = {**os.environ, "REQUANT_WARM": place}
-        done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=False)
-        assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    script.write_text("import sys, numpy\nprint(sys.argv, sys.flags.isolated)\nsys.exit(4)")
+    done = handed_over(str(tmp_path / "gone"), os.getpid(), str(script))
+    assert (done.returncode, done.stdout) == (4, f"{[str(script)]} 0\n"), done.stderr
+
+
+def test_what_is_no_script_is_for_python(run, tmp_path):
+    body = "import subprocess, sys\nprint('warm', 'json' in sys.modules)\n"
+    said, status = finished(run(body))
+    assert (said, status) == (["warm True"], 0)
+    done = handed_over(str(tmp_path / "gone"), os.getpid(), "-c", "import sys; print(sys.argv)", "more")
+    assert (done.returncode, done.stdout) == (0, "['-c', 'more']\n"), done.stderr
+
+
+def test_the_interpreter_hands_over_only_where_it_can_be_started(monkeypatch, tmp_path):
+    (tmp_path / "a folder").mkdir()
+    code = "import sys, tempfile; tempfile.tempdir = sys.argv[1]\nfrom requant.warm import start\nstart([])\n"
+    code += "print(sys.executable)"
+    for folder, handed in ((tmp_path, True), (tmp_path / "a folder", False)):
+        done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+        assert (done.stdout.strip() != sys.executable) is handed

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from requant.errors import RequantError, UnforeseenError
 from requant.frameworks import Extra, only
-from requant.warm import hand_over
 
 INTERRUPTED = 130  # the status by which a shell knows that a process ended by Ctrl-C
 
@@ -31,16 +30,10 @@ def reported(log: str | Path, *frameworks: Extra) -> Iterator[None]:
     traceback. Any other exception is a defect of ours: its traceback goes to the log, and it is raised again. Warnings
     of libraries and of the user's functions go to the log. Its last line says how long the job took.
 
-    In a local run, the warm process of the run does all of it, and this process ends here (`requant.warm`).
-
     Args:
         log: the file.
         frameworks: that the job needs; others can't be imported in it.
     """
-    try:
-        hand_over()
-    except KeyboardInterrupt:  # Ctrl-C ends the run, which says so
-        sys.exit(INTERRUPTED)
     logging.raiseExceptions = False  # what could not be written on a full disk is told once, and not by the log too
     logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(levelname)s %(message)s", force=True)
     logging.captureWarnings(True)

@@ -1,10 +1,10 @@
 """A process that has imported what jobs need, and forks for each of them: a run has hundreds of short jobs.
 
 A job of the workflow is a script in a Python process of its own, and most of a short one's time would go into importing
-NumPy, ONNX Runtime and SciPy. So the main process of a local run starts one warm process beside itself. When a script
-begins its work (`requant.job.reported`), it hands itself over: the warm process forks, the child runs the very script
-with the output, the folder and the environment of its caller, and the caller ends with the child's status. Where there
-is no warm process, as on a cluster, a script does its work itself.
+Snakemake, NumPy, ONNX Runtime and SciPy. So the main process of a local run starts one warm process beside itself, and
+has `requant.handing_over` started in the place of Python from then on. That hands the script to the warm process, which
+forks; the child runs the very script with the output, the folder and the environment of its caller, and the caller ends
+with the child's status. Where there is no warm process, as on a cluster, Python runs the script.
 
 Nothing waits for what is dead: if the caller is killed, so is the child; if the main process ends, however it does, all
 of them end.
@@ -18,6 +18,7 @@ import logging
 import os
 import runpy
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -29,7 +30,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-VARIABLE = "REQUANT_WARM"  # of the environment: where the warm process of this run listens
+from requant import handing_over
+
+PYTHON = sys.executable  # as long as it is not replaced below
 # What most jobs import, without any framework that an original comes from.
 MODULES = (
     "snakemake.iocontainers", "snakemake.logging", "onnx", "onnxruntime", "scipy.special",
@@ -40,56 +43,33 @@ _CHUNK = 65536
 
 
 def start(modules: Iterable[str] = MODULES) -> None:
-    """Start the warm process of this run, for the jobs that this process starts; it ends when this process does."""
+    """Start the warm process of this run, for the scripts that this process starts; it ends when this process does.
+
+    `sys.executable`, with which Snakemake starts scripts, hands them over from then on; for all else, it is Python.
+    """
     folder = Path(tempfile.mkdtemp(prefix="requant-"))
-    address = folder / "socket"
+    address, launcher = folder / "socket", folder / "python"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(address))
         listener.listen(256)
         # The pipe's end in this process is never written to: that it closes is what tells the other one to end.
         process = subprocess.Popen(
-            [sys.executable, "-m", "requant.warm", str(listener.fileno()), str(folder), *modules],
+            [PYTHON, "-m", "requant.warm", str(listener.fileno()), str(folder), *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=[listener.fileno()],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
     _started.append(process)
-    os.environ[VARIABLE] = json.dumps([sys.executable, str(address), os.getpid()])
+    command = [PYTHON, "-IS", handing_over.__file__, PYTHON, str(address), str(os.getpid())]
+    launcher.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    launcher.chmod(0o700)
+    # Snakemake does not quote it; and the folder may be on a disk from which nothing is run.
+    if os.access(launcher, os.X_OK) and shlex.quote(str(launcher)) == str(launcher):
+        sys.executable = str(launcher)
 
 
 _started: list[subprocess.Popen[bytes]] = []  # held, so that the pipe stays open as long as this process lives
-
-
-def hand_over() -> None:
-    """Let the warm process do the work of this script, and end with its status; return if there is none to do it."""
-    executable, address, main = json.loads(os.environ.get(VARIABLE, "[null, null, 0]"))
-    script = getattr(sys.modules["__main__"], "__real_file__", None)  # Snakemake's name for the script as it runs
-    if script is None or executable != sys.executable:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        try:
-            connection.connect(address)
-            work = {"script": str(Path(script).resolve()), "folder": str(Path.cwd()), "environment": dict(os.environ)}
-            socket.send_fds(connection, [b"+"], [1, 2])
-            connection.sendall(json.dumps(work).encode() + b"\n")
-            status = connection.recv(16)
-        except OSError:
-            return
-    if not status and _lives(main):  # the warm process alone has died
-        return
-    sys.stdout.flush()
-    os._exit(int(status or 1))
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def serve(listener: socket.socket, parent: int, folder: Path, modules: Iterable[str]) -> None:
@@ -183,7 +163,6 @@ def _run(work: dict[str, Any], outputs: list[int]) -> None:
             os.dup2(descriptor, number)
         os.environ.clear()
         os.environ.update(work["environment"])
-        del os.environ[VARIABLE]  # here the work is done
         os.chdir(work["folder"])
         sys.argv = [work["script"]]
         runpy.run_path(work["script"], run_name="__main__")
