@@ -10,9 +10,10 @@ with reported(snakemake.log[0]):
         snakemake.wildcards.model,
         Path(snakemake.input.model),
         snakemake.params.data,
+        Path(snakemake.input.table),
+        Path(snakemake.input.judgement),
         [Path(path) for path in snakemake.input.evaluations],
         [Path(path) for path in snakemake.input.outputs],
-        Path(snakemake.input.judgement),
         Path(snakemake.output[0]),
     )
     logging.info("the outputs of %d models side by side", len(snakemake.input.evaluations))

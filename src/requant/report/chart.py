@@ -11,6 +11,7 @@ import vl_convert
 
 from requant.convert import FLOAT
 from requant.report.colours import ACCENT, MODE_STYLES
+from requant.report.front import pareto_front
 from requant.report.plots import RATIOS, WORST_SHOWN_DB
 from requant.report.summary import Summary, fidelity_of, interval_of, limit_of
 
@@ -32,18 +33,6 @@ def script() -> str:
     return str(vl_convert.javascript_bundle(_EMBED))
 
 
-def pareto_front(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the rows that no other row beats: none is at most as large and better, the smallest first.
-
-    Args:
-        table: with `size_mb` and a column of fidelity.
-        column: more is better.
-    """
-    ordered = table.sort_values(["size_mb", column], ascending=[True, False])
-    best = ordered[column].cummax().shift(fill_value=-math.inf)
-    return ordered[ordered[column] > best]
-
-
 def chart_spec(summary: Summary) -> dict[str, Any]:
     """Return the chart of a model: a point per variant, the front that none beats, the limit that the targets set."""
     column, title = fidelity_of(summary.table)
@@ -63,7 +52,8 @@ def chart_spec(summary: Summary) -> dict[str, Any]:
     if limit is not None:
         layers.insert(0, _rule(limit, y))
     chart = altair.layer(*layers).properties(width="container", height=380)
-    found: dict[str, Any] = chart.to_dict()
+    with altair.data_transformers.disable_max_rows():  # all of them are in the page, in any case
+        found: dict[str, Any] = chart.to_dict()
     return found
 
 

@@ -26,6 +26,7 @@ from requant.evaluate.judgement import METRIC, amount
 from requant.quantize.scheme import DESCRIPTIONS
 from requant.records import read_record, write_whole
 from requant.report.chart import chart_spec, script
+from requant.report.sheet import MOST_VARIANTS
 from requant.report.summary import (
     ABSOLUTE,
     FIDELITY,
@@ -271,10 +272,13 @@ def _plot(path: Path, summary: Summary) -> dict[str, Any]:
 
 
 def _sheet(path: Path, section: ModelSection) -> dict[str, Any]:
+    part = len(section.summary.variants) > MOST_VARIANTS
     return {
         "src": _data_uri(_as_jpeg(path), "image/jpeg"),
         "href": f"{section.folder}/{path.name}",
-        "alt": f"The outputs of all variants of {section.summary.model} side by side; their figures are in the table.",
+        "part": part,
+        "alt": f"The outputs of {'some' if part else 'all'} variants of {section.summary.model} side by side; their "
+        "figures are in the table.",
     }
 
 

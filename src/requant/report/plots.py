@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from requant.convert import FLOAT
 from requant.quantize.scheme import PRUNE
 from requant.report.colours import ACCENT, INK, LINE_STYLES, MODE_STYLES
+from requant.report.front import pareto_front
 from requant.report.summary import Summary, fidelity_of, interval_of, limit_of
 
 RATIOS = ("accuracy", "agreement")
@@ -24,8 +25,14 @@ WORST_SHOWN_DB = -10.0  # what is worse is noise, and would only flatten the res
 _SVG: dict[Any, Any] = {"svg.hashsalt": "requant", "svg.fonttype": "path"}
 
 
+MOST_LINES = 16  # of families; with more, lines and their legend hide what they show
+
+
 def plot_fidelity(summary: Summary, path: Path) -> None:
-    """Draw size against fidelity to an SVG file: a line per family, bits at its points, the limit, the choice."""
+    """Draw size against fidelity to an SVG file: a line per family, bits at its points, the limit, the choice.
+
+    Of very many families, the points are drawn, and a line through those that no other beats.
+    """
     column, title = fidelity_of(summary.table)
     with mpl.rc_context({**_SVG, "font.size": 10, "axes.edgecolor": INK, "axes.labelcolor": INK}):
         figure, axes = plt.subplots(figsize=(7.6, 4.6), layout="constrained")
@@ -52,6 +59,9 @@ def _draw_families(axes: Axes, summary: Summary, column: str) -> float:
     finite = variants[column].replace([np.inf, -np.inf], np.nan)
     ceiling = float(finite.max()) * 1.08 if finite.notna().any() else 1.0
     lines = variants["family"].where(variants["mode"] != PRUNE, PRUNE)  # schemes that only prune make one line
+    if lines.nunique() > MOST_LINES:
+        _draw_points(axes, variants.assign(height=variants[column].replace(np.inf, ceiling)))
+        return ceiling
     for family, rows in variants.groupby(lines, sort=False):
         mode = str(rows["mode"].iloc[0])
         colour, marker = MODE_STYLES[mode]
@@ -72,6 +82,15 @@ def _draw_families(axes: Axes, summary: Summary, column: str) -> float:
                     color=colour,
                 )  # fmt: skip
     return ceiling
+
+
+def _draw_points(axes: Axes, variants: pd.DataFrame) -> None:
+    """Draw a point per variant, by mode, and a line through those that no other beats."""
+    for mode, rows in variants.groupby("mode", sort=False):
+        colour, marker = MODE_STYLES[str(mode)]
+        axes.plot(rows["size_mb"], rows["height"], marker, color=colour, label=mode, markersize=3, alpha=0.6)
+    front = pareto_front(variants, "height")
+    axes.step(front["size_mb"], front["height"], where="post", color=INK, linewidth=1, label="no other is better")
 
 
 def _draw_intervals(axes: Axes, rows: pd.DataFrame, column: str, ceiling: float, colour: str) -> None:

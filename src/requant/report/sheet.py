@@ -1,4 +1,4 @@
-"""The sheet that shows the outputs of all variants side by side.
+"""The sheet that shows the outputs of all variants side by side, of those that matter where there are very many.
 
 Pictures are shown as they are. A classifier is shown as a map of its accuracy (or agreement with the float model) per
 class, an array as the spread of its errors.
@@ -27,6 +27,8 @@ from requant.evaluate.outputs import ModelOutputs, load_outputs
 from requant.quantize.scheme import Scheme
 from requant.records import read_record
 from requant.report.colours import ACCENT, INK, MODE_STYLES
+from requant.report.front import worth_showing
+from requant.report.summary import read_summary
 
 CELL = 128
 LARGE = 256
@@ -34,7 +36,8 @@ GAP = 8
 CAPTION = 42
 HEADER = 26
 LABEL = 136
-MOST_PICTURES = 3
+MOST_PICTURES, MOST_ROWS = 3, 48
+MOST_VARIANTS = 64  # with more, a sheet can't be looked at as a whole
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ def _picture_sheet(
     model: str, data: EvaluationData, reference: ModelOutputs, float_mb: float, variants: Sequence[VariantOutputs]
 ) -> Image.Image:
     output = next(iter(reference.pictures))
-    count = min(MOST_PICTURES, len(reference.names))
+    families = {v.scheme.family for v in variants}
+    count = max(1, min(MOST_PICTURES, len(reference.names), MOST_ROWS // len(families)))
     blocks = [
         _block(index, input_picture(data.inputs(index)), reference.pictures[output][index], float_mb, variants, output)
         for index in range(count)
@@ -233,9 +237,10 @@ def make_sheet(
     name: str,
     float_model: Path,
     data: Data,
+    table: Path,
+    judgement: Path,
     evaluations: Sequence[Path],
     outputs: Sequence[Path],
-    judgement: Path,
     output: Path,
 ) -> None:
     """Write the sheet of a model as a PNG file.
@@ -244,26 +249,28 @@ def make_sheet(
         name: of the model.
         float_model: its file, which says what its inputs are.
         data: the evaluation data, None for made-up inputs.
+        table: of all variants.
+        judgement: the record of the recommendation.
         evaluations: the records of the float model and of all variants.
         outputs: their outputs, in the same order.
-        judgement: the record of the recommendation.
         output: where to write the sheet.
     """
-    recommended = read_record(judgement)["recommended"]
+    summary = read_summary(table, judgement)
+    chosen = set(worth_showing(summary, MOST_VARIANTS))
     records = [read_record(path) for path in evaluations]
-    loaded = [load_outputs(path) for path in outputs]
     variants = [
         VariantOutputs(
             Scheme.parse(record["scheme"]),
-            found,
+            load_outputs(path),
             record["bytes"] / 1e6,
             _psnr_of_each(record),
-            record["scheme"] == recommended,
+            record["scheme"] == summary.recommendation.scheme,
         )
-        for record, found in zip(records[1:], loaded[1:], strict=True)
+        for record, path in zip(records[1:], outputs[1:], strict=True)
+        if record["scheme"] in chosen
     ]
     samples = load_data(data, inputs_of(load(float_model)))
-    sheet = draw_sheet(name, samples, loaded[0], records[0]["bytes"] / 1e6, variants)
+    sheet = draw_sheet(name, samples, load_outputs(outputs[0]), records[0]["bytes"] / 1e6, variants)
     sheet.save(output, format="PNG", optimize=True)
 
 
