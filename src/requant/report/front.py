@@ -25,8 +25,8 @@ def pareto_front(table: pd.DataFrame, column: str) -> pd.DataFrame:
 def worth_showing(summary: Summary, most: int) -> list[str]:
     """Return the schemes to show where there is room for so many, in the order of the table: all, if they fit.
 
-    Otherwise the recommended one, the best of each bit width, and those on the front; if there is room for more, others;
-    if there is too little, fewer of the front, spread evenly over the sizes.
+    Otherwise the recommended one, the best of each bit width, and those on the front; if there is room for more,
+    others; if there is too little, fewer of the front, spread evenly over the sizes.
 
     Args:
         summary: of a model.
