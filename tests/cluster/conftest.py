@@ -17,7 +17,7 @@ from tests.workflow.project import REPOSITORY, Project, Run
 PROFILE = REPOSITORY / "profiles" / "slurm"
 # What the profile leaves to the user, and shorter waits than those that spare a real cluster.
 OPTIONS = (
-    "--profile", str(PROFILE), "--default-resources", "slurm_partition=tests", "--latency-wait", "10",
+    "--workflow-profile", str(PROFILE), "--default-resources", "slurm_partition=tests", "--latency-wait", "10",
     "--slurm-init-seconds-before-status-checks", "2",
 )  # fmt: skip
 

@@ -22,6 +22,13 @@ rule quantize:
         "../../scripts/quantize.py"
 
 
+if STORAGE:
+
+    # The plugin for S3 remembers that a folder was not there, and does not see the one that another machine put there.
+    localrules:
+        package,
+
+
 rule package:
     """Lay out the .mlpackage folder of an ML Program variant, for Xcode."""
     input:
