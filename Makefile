@@ -2,6 +2,8 @@
 # make test   set up and run the tests
 # make test-sources   the tests of originals from PyTorch, TensorFlow, scikit-learn and XGBoost, with these installed
 # make test-faults    kill the workflow fifty times at random moments, and see that it ends with the same bytes (half an hour)
+# make test-cluster   run the workflow through Slurm, which is installed where it is missing (Debian, Ubuntu; as root), through a
+#             stand-in for Kubernetes, and on an S3-compatible server (half an hour on two cores)
 # make lint   formatting, linting and types
 # make conformance   run Apple's own tests through the runtime (half an hour; conformance-sample: two minutes)
 # make fuzz   damage models at random and put them through every reader (MINUTES=15)
@@ -11,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFORMANCE := .venv-conformance
 SOURCES := .venv-sources
+CLUSTER := .venv-cluster
 TORCH_TESTS := tests/convert/test_pytorch_model.py tests/convert/onnx/test_real_files.py tests/test_frameworks.py \
 	tests/runtime/test_twins.py
 TENSORFLOW_TESTS := $(patsubst %,tests/convert/test_%_model.py,tensorflow scikit_learn xgboost)
@@ -21,7 +24,7 @@ PYTEST := -m pytest --numprocesses auto --dist loadscope
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-faults test-sources lint format lock conformance conformance-sample fuzz clean
+.PHONY: run test test-cluster test-faults test-sources lint format lock conformance conformance-sample fuzz clean
 
 run: $(VENV)/run.stamp
 	@snakemake || { status=$$?; echo "Not everything was made. Why is told above, and, if jobs were started," \
@@ -30,6 +33,11 @@ run: $(VENV)/run.stamp
 
 test: $(VENV)/test.stamp
 	@python $(PYTEST)
+
+test-cluster: $(CLUSTER)/stamp
+	@$(CLUSTER)/bin/python -m tests.cluster.slurm install
+	@REQUANT_TEST_CLUSTER=demo $(CLUSTER)/bin/python -m pytest tests/cluster tests/workflow/test_storage.py \
+		tests/workflow/test_remote_archive.py
 
 test-faults: $(VENV)/test.stamp
 	@python -m tests.faults.kill
@@ -84,6 +92,16 @@ $(CONFORMANCE)/stamp: requirements/test.lock requirements/conformance.txt
 	@$(PYTHON) -m venv --clear $(CONFORMANCE)
 	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/test.lock
 	@$(CONFORMANCE)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/conformance.txt
+	@touch $@
+
+# An environment of its own: the plugins of Snakemake hold other packages at versions that the lock does not have.
+$(CLUSTER)/stamp: requirements/test.lock requirements/cluster.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "requant needs Python 3.11, 3.12 or 3.13; none was found." >&2; exit 1; }
+	@echo "Creating the environment $(CLUSTER), to test the workflow on clusters and on S3"
+	@$(PYTHON) -m venv --clear $(CLUSTER)
+	@$(CLUSTER)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/test.lock
+	@$(CLUSTER)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/cluster.txt
+	@$(CLUSTER)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # PyTorch and TensorFlow have an environment each: some builds of the two crash in one process, and coremltools imports both.

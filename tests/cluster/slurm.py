@@ -1,6 +1,7 @@
 """A Slurm cluster of two nodes on one machine, for tests: without systemd or cgroups, and all in one folder.
 
-    python -m tests.cluster.slurm start FOLDER      install Slurm where it is missing (Debian, as root), and start it
+    python -m tests.cluster.slurm install           install Slurm where it is missing (Debian or Ubuntu, as root)
+    python -m tests.cluster.slurm start FOLDER      the same, and start a cluster
     python -m tests.cluster.slurm stop FOLDER       end what was started
 
 Nothing of the machine's own Slurm is touched, if it has one: keys, ports, state and configuration are those of the
@@ -195,16 +196,18 @@ def wait_for(condition, what: str, seconds: float = 60) -> None:
 
 def main() -> None:
     """Do what the command line says."""
-    action, folder = sys.argv[1], Path(sys.argv[2])
-    if action == "start":
-        install()
-        start(folder)
-        print(
-            f"Two nodes are up. Say to your shell: export SLURM_CONF={folder.absolute()}/slurm.conf "
-            f"PATH={folder.absolute()}/bin:$PATH"
-        )
-    else:
-        stop(folder)
+    match sys.argv[1:]:
+        case ["install"]:
+            install()
+        case ["start", folder]:
+            install()
+            start(Path(folder))
+            place = Path(folder).absolute()
+            print(f"Two nodes are up. Say to your shell: export SLURM_CONF={place}/slurm.conf PATH={place}/bin:$PATH")
+        case ["stop", folder]:
+            stop(Path(folder))
+        case _:
+            sys.exit(__doc__)
 
 
 if __name__ == "__main__":
