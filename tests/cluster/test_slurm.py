@@ -66,7 +66,7 @@ def test_a_job_that_needs_too_much_memory_once_more_is_reported(cluster, project
     run = cluster.snakemake(project, "--retries", "0", "--", VARIANT)
     assert run.status == 1
     assert "Error in rule quantize" in run.text
-    assert "exceeded memory limit" in run.text
+    assert "a job of quantize was ended by the cluster. It took more memory than it asked for" in run.text
     assert not (project.folder / VARIANT).exists()
 
 

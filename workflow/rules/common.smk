@@ -32,7 +32,7 @@ from requant.evaluate.data import data_files
 from requant.evaluate.kept import trim_outputs
 from requant.fingerprint import fingerprint
 from requant.frameworks import FRAMEWORKS, converting_versions
-from requant.job import share_library
+from requant.job import ended_by_cluster, share_library
 from requant.originals import LOCK_NAME, fetched, read_lock, sha256, verify
 from requant.records import remove_unfinished, touched_since
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
@@ -226,6 +226,12 @@ def lift_limit_of_jobs() -> None:
     did: the more jobs have ended, the more often. With a thousand of them it does little else. No option turns it off.
     """
     workflow.scheduler.job_rate_limiter = None
+
+
+def tell_what_cluster_ended(log: str) -> None:
+    """Say which jobs of a failed run were ended by the cluster, and why: Snakemake names its log only."""
+    for sentence in ended_by_cluster(Path(log)):
+        logger.error(f"requant: {sentence}")
 
 
 def require_unchanged(model: ModelSettings) -> None:

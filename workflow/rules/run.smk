@@ -111,4 +111,5 @@ onsuccess:
 
 
 onerror:
+    tell_what_cluster_ended(log)
     end_run(succeeded=False)
