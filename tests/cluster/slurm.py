@@ -137,9 +137,14 @@ def kill_node(folder: Path, node: str) -> None:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             title = " ".join(process.cmdline())
-            is_step = any(title.startswith(f"slurmstepd: [{job}.") for job in jobs)
+            is_step = any(title.startswith(f"slurmstepd: [{job}.") for job in jobs) and has_open(process, folder)
             if is_step or own.items() <= process.environ().items():
                 process.kill()
+
+
+def has_open(process: psutil.Process, folder: Path) -> bool:
+    """Return whether a process has a file of this cluster open: another one may have jobs of the same number."""
+    return any(file.path.startswith(f"{folder.absolute()}{os.sep}") for file in process.open_files())
 
 
 def stop(folder: Path) -> None:

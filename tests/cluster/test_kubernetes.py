@@ -47,26 +47,32 @@ def test_pods_make_the_same_bytes_from_the_storage_alone(tmp_path):
     (tmp_path / "project").mkdir()
     project = checkout(tmp_path / "project")
     expected = made_locally(tmp_path / "local")
+    command = [
+        sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/kubernetes", "--container-image",
+        "example.org/requant:1", "--default-storage-prefix", f"s3://{BUCKET}/project",
+        "--seconds-between-status-checks", "1",
+    ]  # fmt: skip
     with (
         serving() as (address, settings),
         cluster(image(tmp_path, Path(sys.executable)), tmp_path) as (state, kubeconfig),
     ):
         upload(address, project.folder / "models_original", "project")
         shutil.rmtree(project.folder / "models_original")
-        for command in ("init --quiet", "add --all"):
-            subprocess.run(["git", *command.split()], cwd=project.folder, check=True)
-        run = subprocess.run(
-            [
-                sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/kubernetes", "--container-image",
-                "example.org/requant:1", "--default-storage-prefix", f"s3://{BUCKET}/project",
-                "--seconds-between-status-checks", "1", "--", TARGET,
-            ],
-            cwd=project.folder, env={**os.environ, **settings, "KUBECONFIG": str(kubeconfig)},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        for action in ("init --quiet", "add --all"):
+            subprocess.run(["git", *action.split()], cwd=project.folder, check=True)
+        environment = {**os.environ, **settings, "KUBECONFIG": str(kubeconfig)}
+
+        def snakemake(*arguments):
+            whole = [*command, *arguments, "--", TARGET]
+            return subprocess.run(
+                whole, cwd=project.folder, env=environment, capture_output=True, text=True, check=False
+            )
+
+        run = snakemake()
         logs = [state.log(name) for name in state.jobs]
         assert run.returncode == 0, run.stdout + run.stderr + "".join(logs)
         assert objects(address, "project/results") == expected
+        assert "Nothing to be done" in snakemake("-n").stderr
     asked = [job["spec"]["template"]["spec"]["containers"][0] for job in state.jobs.values()]
     assert {container["image"] for container in asked} == {"example.org/requant:1"}
     quantize = next(container for container in asked if "quantize:model=digits" in container["args"][1])
