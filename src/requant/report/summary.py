@@ -176,8 +176,10 @@ def summarize_unfinished(
     """
     summary = summarize(model, evaluations, targets, system)
     there, whole = len(evaluations) - 1, len(evaluations) - 1 + len(missing)
-    if missing:
-        lacking = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+    lacking = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+    if missing and not there:
+        reason = f"Incomplete: {lacking}. There is the float model alone, and nothing is recommended yet."
+    elif missing:
         reason = f"Incomplete: {there} of {whole} variants are there, {lacking}. So nothing is recommended yet."
     else:
         reason = "Incomplete: all variants are there, but they could not be judged. So nothing is recommended yet."

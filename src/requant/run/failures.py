@@ -25,9 +25,7 @@ def message_of_failure(logs: Iterable[Path], said: str = "") -> str:
     """
     signal = _signal_in(said)
     if signal == "SIGKILL":
-        return (
-            "It was killed (SIGKILL), as the system does when memory runs out. Nothing is wrong with what is finished."
-        )
+        return "It was killed (SIGKILL), as the system does when memory runs out."
     if signal:
         return f"It ended by the signal {signal}."
     for log in logs:
