@@ -408,7 +408,7 @@ def test_the_check_fails_with_a_line_for_each_model_without_an_acceptable_varian
         check_judgements(judgements(tmp_path, judged, *bad))
     closest = "The closest is linear_2: PSNR 12.0 dB, wanted at least 30.0 dB."
     assert str(told.value).splitlines() == [
-        "the check has failed.",
+        "the check has failed:",
         f"  one: none of its variants (1) is acceptable. {closest}",
         f"  two: none of its variants (1) is acceptable. {closest}",
     ]

@@ -2,16 +2,15 @@
 
 import time
 
-from requant.run.events import RunEvents, collect_events
-from requant.run.jobs import planned_jobs
-
 PAGE = "results/report/index.html"
-# One entry, once this process runs the workflow: not in dry runs, nor in the processes of jobs.
-RUNS: list[tuple[float, RunEvents]] = []
+# When the run began and its events: one entry, in the process that runs the workflow; not in dry runs, nor in jobs.
+BEGUN = []
 
 
 def note_beginning() -> None:
-    RUNS.append((time.time(), collect_events(logger)))
+    from requant.run.events import collect_events
+
+    BEGUN.append((time.time(), collect_events(logger)))
     mark_outdated()
 
 
@@ -40,10 +39,11 @@ def end_run(succeeded: bool) -> None:
 
 
 def summarize_run(succeeded: bool) -> None:
+    from requant.run.jobs import planned_jobs
     from requant.run.notifying import notify
     from requant.run.summary import Run, told_at_the_end, write_run
 
-    [(began, events)] = RUNS
+    [(began, events)] = BEGUN
     given_up = [job.jobid for each in workflow.scheduler.failed for job in (each.jobs if each.is_group() else [each])]
     jobs = events.completed(planned_jobs(workflow.dag), given_up, USES_CACHE)
     failed = any(job.message for job in jobs)

@@ -27,7 +27,7 @@ def check_judgements(judgements: Sequence[Path], regressions: Sequence[str] = ()
     records = [read_record(path) for path in judgements]
     problems = [*(problem for record in records for problem in problems_of(record)), *regressions]
     if problems:
-        raise RequantError("the check has failed.\n" + "\n".join(f"  {problem}" for problem in problems))
+        raise RequantError("the check has failed:\n" + "\n".join(f"  {problem}" for problem in problems))
     return {"models": {record["model"]: _result(record) for record in records}}
 
 
