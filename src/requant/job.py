@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -15,36 +14,6 @@ from requant.errors import RequantError, UnforeseenError
 from requant.frameworks import Extra, only
 
 INTERRUPTED = 130  # the status by which a shell knows that a process ended by Ctrl-C
-
-# What Slurm writes into the log of a job that it ends, by what it was too much of.
-_ENDED = {
-    "memory": re.compile(r"exceeded (?:\w+ )?memory limit|oom.kill|out of memory", re.IGNORECASE),
-    "time": re.compile(r"due to time limit", re.IGNORECASE),
-    "node": re.compile(r"due to node failure", re.IGNORECASE),
-}
-_REMEDY = {
-    "memory": "It took more memory than it asked for. Let it have more, as by --set-resources {rule}:mem_mb=16000",
-    "time": "It took more time than it asked for. Let it have more minutes, as by --set-resources {rule}:runtime=600",
-    "node": "Its node failed. Start the run again.",
-}
-_FAILED = re.compile(r"^Error in (?:group )?(?:rule )?(\w+).*\n(?:    .*\n)*?    log: (.*)$", re.MULTILINE)
-_LOG_OF_CLUSTER = re.compile(r"[^\s,]*/slurm_logs/[^\s,]+\.log")
-
-
-def ended_by_cluster(run_log: Path) -> list[str]:
-    """Return why a cluster ended jobs of a failed run, a sentence each; nothing for those that failed by themselves.
-
-    Args:
-        run_log: what Snakemake wrote of the run; it names the cluster's log of each job that failed.
-    """
-    told = []
-    for rule, logs in _FAILED.findall(run_log.read_text(errors="replace")):
-        for path in map(Path, _LOG_OF_CLUSTER.findall(logs)):
-            text = path.read_text(errors="replace") if path.is_file() else ""
-            reason = next((reason for reason, words in _ENDED.items() if words.search(text)), None)
-            if reason:
-                told.append(f"a job of {rule} was ended by the cluster. {_REMEDY[reason].format(rule=rule)} ({path})")
-    return list(dict.fromkeys(told))
 
 
 def share_library() -> None:

@@ -40,15 +40,17 @@ NEEDS: dict[str, Need] = {
     #                   base  memory  disk  minutes  per GB
     "verify": Need(400, 0.1, 1, 5, 2),
     "take": Need(1000, 1.5, 2, 10, 10),  # a Core ML original: read, and written canonically
+    "take_network": Need(1000, 4, 2, 10, 10),  # which is one message, and in memory as a whole
     "convert": Need(2000, 6, 3, 15, 30),  # an original of a framework, in memory beside what is made of it
     "check": Need(2000, 6, 1, 20, 60),
     "data": Need(500, 0.1, 1, 5, 5),
     "quantize": Need(1000, 1.5, 2, 20, 120),  # the time is that of k-means
+    "quantize_network": Need(1000, 4, 2, 20, 120),
     "raise": Need(1000, 6, 1, 20, 60),
     "predict": Need(1000, 6, 1, 20, 60),
-    "evaluate": Need(1000, 4, 1, 10, 30),
+    "evaluate": Need(1000, 1.5, 1, 10, 15),
     "sensitivity": Need(1000, 6, 1, 60, 600),
-    "report": Need(1000, 4, 2, 10, 30),
+    "report": Need(1000, 1.5, 2, 10, 15),
     "package": Need(600, 1.5, 2, 5, 5),
     "archive": Need(1000, 1.5, 2, 10, 20),
 }

@@ -31,7 +31,14 @@ def configure(project, function="", **more):
 
 def files_of(project):
     results = project.folder / "results"
-    return {path.relative_to(results).as_posix(): path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    files = [
+        path for path in results.rglob("*") if path.is_file() and path.suffix != ".log"
+    ]  # which say how long it took
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in files if path.stem != "run"}
+
+
+def logs_of(project):
+    return {path.relative_to(project.folder).as_posix() for path in project.folder.glob("results/**/*.log")}
 
 
 def test_results_and_logs_are_those_of_a_local_run_and_jobs_ask_for_what_they_take(cluster, project, tmp_path):
@@ -43,18 +50,26 @@ def test_results_and_logs_are_those_of_a_local_run_and_jobs_ask_for_what_they_ta
     asked = {table["Comment"]: table for number, table in cluster.jobs().items() if number not in before}
     assert len(asked) == 9
     quantize = asked["rule_quantize_wildcards_tiny_kmeans_4_mlmodel"]
-    assert quantize["MinMemoryNode"] in (f"{memory_mb('quantize', 0.1)}M", f"{memory_mb('quantize', 0.1) / 1024:g}G")
-    assert quantize["TimeLimit"] == f"00:{runtime('quantize', 0.1):02}:00"
+    assert quantize["MinMemoryNode"] in (
+        f"{memory_mb('quantize_network', 0.1)}M",
+        f"{memory_mb('quantize_network', 0.1) / 1024:g}G",
+    )
+    assert quantize["TimeLimit"] == f"00:{runtime('quantize_network', 0.1):02}:00"
     (tmp_path / "local").mkdir()
     local = Project(tmp_path / "local")
     local.add_network()
     configure(local, schemes=["kmeans_4"])
     assert local.snakemake("--", target).status == 0
     assert files_of(project) == files_of(local)
+    assert logs_of(project) == logs_of(local)
 
 
 def test_a_job_that_needs_more_memory_than_estimated_gets_it(cluster, project):
-    configure(project, FUNCTION.format(megabytes=500 + memory_mb("quantize", 0.1), seconds=4), schemes=["custom_lut_4"])
+    configure(
+        project,
+        FUNCTION.format(megabytes=500 + memory_mb("quantize_network", 0.1), seconds=4),
+        schemes=["custom_lut_4"],
+    )
     run = cluster.snakemake(project, "--", VARIANT)
     assert run.status == 0, run.text
     assert "Trying to restart" in run.text
@@ -62,11 +77,15 @@ def test_a_job_that_needs_more_memory_than_estimated_gets_it(cluster, project):
 
 
 def test_a_job_that_needs_too_much_memory_once_more_is_reported(cluster, project):
-    configure(project, FUNCTION.format(megabytes=500 + memory_mb("quantize", 0.1), seconds=4), schemes=["custom_lut_4"])
+    configure(
+        project,
+        FUNCTION.format(megabytes=500 + memory_mb("quantize_network", 0.1), seconds=4),
+        schemes=["custom_lut_4"],
+    )
     run = cluster.snakemake(project, "--retries", "0", "--", VARIANT)
     assert run.status == 1
     assert "Error in rule quantize" in run.text
-    assert "a job of quantize was ended by the cluster. It took more memory than it asked for" in run.text
+    assert "It was ended by the cluster. It took more memory than it asked for" in run.text
     assert not (project.folder / VARIANT).exists()
 
 

@@ -32,7 +32,7 @@ from requant.evaluate.data import data_files
 from requant.evaluate.kept import trim_outputs
 from requant.fingerprint import fingerprint
 from requant.frameworks import FRAMEWORKS, converting_versions
-from requant.job import ended_by_cluster, share_library
+from requant.job import share_library
 from requant.originals import LOCK_NAME, fetched, read_lock, sha256, verify
 from requant.records import remove_unfinished, touched_since
 from requant.quantize.scheme import FAMILY_PATTERN, PATTERN, Scheme
@@ -228,12 +228,6 @@ def lift_limit_of_jobs() -> None:
     workflow.scheduler.job_rate_limiter = None
 
 
-def tell_what_cluster_ended(log: str) -> None:
-    """Say which jobs of a failed run were ended by the cluster, and why: Snakemake names its log only."""
-    for sentence in ended_by_cluster(Path(log)):
-        logger.error(f"requant: {sentence}")
-
-
 def require_unchanged(model: ModelSettings) -> None:
     """Check an original against its digests, or stop with a message for the user."""
     try:
@@ -393,11 +387,19 @@ def environment(wildcards) -> str | None:
 
 
 def conversion_kind(wildcards) -> str:
-    return "take" if is_core_ml(settings(wildcards).original) else "convert"
+    """Return what a conversion is for those who place it (`requant.resources.NEEDS`)."""
+    model = settings(wildcards)
+    if not is_core_ml(model.original):
+        return "convert"
+    return "take" if model.kind is Kind.ML_PROGRAM else "take_network"
+
+
+def quantizing_kind(wildcards) -> str:
+    return "quantize" if settings(wildcards).kind is Kind.ML_PROGRAM else "quantize_network"
 
 
 def conversion_code(wildcards) -> str:
-    return CODE[conversion_kind(wildcards)]
+    return CODE["take" if is_core_ml(settings(wildcards).original) else "convert"]
 
 
 def framework_versions(wildcards) -> dict[str, str]:

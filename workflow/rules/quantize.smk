@@ -10,7 +10,7 @@ rule quantize:
         "results/{model}/logs/quantize_{scheme}.{suffix}.log",
     cache: USES_CACHE
     resources:
-        **needs("quantize"),
+        **needs(quantizing_kind),
     # Without the name, which is in the package, the cache would take another model's variant (docs/caching.md).
     params:
         name=lambda wildcards: f"{wildcards.model}_{wildcards.scheme}.{wildcards.suffix}",

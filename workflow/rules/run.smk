@@ -111,5 +111,4 @@ onsuccess:
 
 
 onerror:
-    tell_what_cluster_ended(log)
     end_run(succeeded=False)

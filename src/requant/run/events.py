@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from requant.caching import CACHED_RULES
+from requant.run.cluster import ended_by_cluster
 from requant.run.failures import message_of_failure
 from requant.run.jobs import Job, State
 
@@ -33,6 +34,7 @@ class _Seen:
     ended: float | None = None
     failed: bool = False
     said: str = ""
+    logs: tuple[str, ...] = ()
 
 
 class RunEvents(logging.Handler):
@@ -81,6 +83,7 @@ class RunEvents(logging.Handler):
             return
         seen.failed, seen.ended = True, record.created
         seen.said = "\n".join(filter(None, [said, cause]))
+        seen.logs = tuple(map(str, record.__dict__.get("log") or ()))
 
     def completed(self, planned: Iterable[Job], failed: Iterable[int], uses_cache: bool) -> list[Job]:
         """Return the jobs of a run with what became of them.
@@ -101,7 +104,8 @@ class RunEvents(logging.Handler):
             return replace(job, state=State.FROM_CACHE if cached else State.BUILT, seconds=seconds)
         if job.state is State.NOT_RUN and (job.number in given_up or (seen and seen.failed)):
             said = seen.said if seen else ""
-            message = message_of_failure([Path(path) for path in job.logs], said)
+            ended = ended_by_cluster(seen.logs, job.rule) if seen else ""
+            message = ended or message_of_failure([Path(path) for path in job.logs], said)
             return replace(job, state=State.FAILED, seconds=seconds, message=message)
         return job
 
