@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -175,13 +174,8 @@ def _page(files: ReleaseFiles, scratch: Path) -> Path:
     table, judgement, page = scratch / "summary.tsv", scratch / "judgement.json", scratch / _PAGE
     table.write_bytes(files.page.table.read_bytes())
     judgement.write_bytes(files.page.judgement.read_bytes())
-    write_page([replace(files.page, table=table, judgement=judgement)], page)
     archived = {made.model.name for made in files.variants}
-    text = page.read_text(encoding="utf-8")
-    for row in _rows(table).values():
-        if row["scheme"] != FLOAT and row["file"] not in archived:
-            text = re.sub(rf'<a href="\.\./variants/{re.escape(row["file"])}">(.*?)</a>', r"\1", text)
-    page.write_text(text, encoding="utf-8")
+    write_page([replace(files.page, table=table, judgement=judgement, delivered=archived)], page)
     return page
 
 

@@ -7,7 +7,7 @@ import io
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -77,6 +77,7 @@ class ModelSection:
         sheet: the picture of all outputs side by side; None likewise.
         viewer: the record of what is shown sample by sample; None likewise.
         maps: heat maps of what each tensor does to the outputs, one per family of schemes that is configured.
+        delivered: names of the variants' files that lie in `folder`, to which links lead; None for all of them.
     """
 
     summary: Summary
@@ -89,6 +90,7 @@ class ModelSection:
     sheet: Path | None = None
     viewer: Path | None = None
     maps: Sequence[Path] = ()
+    delivered: Collection[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,10 @@ class Troubles:
 
 @dataclass(frozen=True)
 class SectionFiles:
-    """The files that a section of the page is made from, as the workflow has them; some models lack the last four."""
+    """The files that a section of the page is made from, as the workflow has them; some models lack the later ones.
+
+    `delivered` are the names of the variants' files that are there to be linked; None for all of them.
+    """
 
     original: Path
     table: Path
@@ -121,6 +126,7 @@ class SectionFiles:
     sheet: Path | None = None
     viewer: Path | None = None
     maps: Sequence[Path] = ()
+    delivered: Collection[str] | None = None
 
 
 def write_page(models: Sequence[SectionFiles], output: Path) -> None:
@@ -148,6 +154,7 @@ def section_of(summary: Summary, files: SectionFiles, output: Path) -> ModelSect
         files.sheet,
         files.viewer,
         files.maps,
+        files.delivered,
     )
 
 
@@ -197,7 +204,7 @@ def _section(section: ModelSection) -> dict[str, Any]:
         "none": len(summary.variants) > 0 and summary.recommendation.scheme is None,
         "facts": _facts(summary) if len(summary.variants) else _float_facts(table.iloc[0]),
         "file": {"name": table["file"].iloc[0], "href": f"{section.folder}/{FLOAT}/{table['file'].iloc[0]}"},
-        "table": _table(summary, section.folder) if len(summary.variants) else None,
+        "table": _table(section) if len(summary.variants) else None,
         "plot": _plot(section.plot, summary) if section.plot else None,
         "sheet": _sheet(section.sheet, section) if section.sheet else None,
         "chart": chart_spec(summary) if section.plot else None,
@@ -282,21 +289,28 @@ def _sheet(path: Path, section: ModelSection) -> dict[str, Any]:
     }
 
 
-def _table(summary: Summary, folder: str) -> dict[str, Any]:
+def _table(section: ModelSection) -> dict[str, Any]:
+    summary = section.summary
     own = [(name, name.removeprefix(METRIC), "{:.4g}") for name in metrics_of(summary.table)]
     columns = [entry for entry in (*_COLUMNS, *own) if summary.table[entry[0]].notna().any()]
     firsts = set(summary.table.drop_duplicates("mode")["scheme"])
     return {
         "headings": [heading for _, heading, _ in columns],
-        "rows": [_row(row, columns, firsts, folder) for _, row in summary.table.iterrows()],
+        "rows": [_row(row, columns, firsts) | {"href": _link(row, section)} for _, row in summary.table.iterrows()],
     }
 
 
-def _row(row: pd.Series, columns: Sequence[tuple[str, str, str]], firsts: set[str], folder: str) -> dict[str, Any]:
-    place = "float" if row["scheme"] == FLOAT else "variants"
+def _link(row: pd.Series, section: ModelSection) -> str:
+    """Return where the file of a row is, relative to the page; empty if it is not there."""
+    if row["scheme"] == FLOAT:
+        return f"{section.folder}/{FLOAT}/{row['file']}"
+    is_there = section.delivered is None or row["file"] in section.delivered
+    return f"{section.folder}/variants/{row['file']}" if is_there else ""
+
+
+def _row(row: pd.Series, columns: Sequence[tuple[str, str, str]], firsts: set[str]) -> dict[str, Any]:
     return {
         "scheme": row["scheme"],
-        "href": f"{folder}/{place}/{row['file']}",
         "cells": [
             {"value": _number(row[name], name, form), "spread": _spread(row, name, form), "key": _key(row[name])}
             for name, _, form in columns
