@@ -55,7 +55,7 @@ def many_schemes(count: int) -> list[str]:
 
 
 def many(folder: Path, count: int) -> Path:
-    """Make a project of many variants of the digits' ML Program (162,000 weights) on little data."""
+    """Make a project of many variants of the digits' ML Program (155,000 weights) on little data."""
     demo(folder)
     entry = {
         "original": "models_original/digits.mlpackage",
