@@ -44,7 +44,7 @@ class Cluster:
 
     def snakemake(self, project, *arguments):
         process = self.begin(project, *arguments)
-        text, _ = process.communicate(timeout=500)
+        text, _ = process.communicate(timeout=3600)
         return Run(process.returncode, text)
 
     def jobs(self):

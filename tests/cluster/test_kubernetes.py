@@ -72,7 +72,7 @@ def test_pods_make_the_same_bytes_from_the_storage_alone(tmp_path):
         logs = [state.log(name) for name in state.jobs]
         assert run.returncode == 0, run.stdout + run.stderr + "".join(logs)
         assert objects(address, "project/results") == expected
-        assert "Nothing to be done" in snakemake("-n").stderr
+        assert "Nothing to be done" in snakemake("-n").stdout
     asked = [job["spec"]["template"]["spec"]["containers"][0] for job in state.jobs.values()]
     assert {container["image"] for container in asked} == {"example.org/requant:1"}
     quantize = next(container for container in asked if "quantize:model=digits" in container["args"][1])

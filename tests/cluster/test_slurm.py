@@ -1,10 +1,14 @@
 """The workflow through Slurm: jobs ask for what they take, give the same bytes, and outlive nodes and limits."""
 
+import os
+import shutil
 import time
+
+import pytest
 
 from requant.resources import memory_mb, runtime
 from tests.cluster import slurm
-from tests.workflow.project import Project
+from tests.workflow.project import REPOSITORY, Project
 
 VARIANT = "results/tiny/variants/tiny_custom_lut_4.mlmodel"
 # It holds memory for as long as Slurm needs to see it.
@@ -114,3 +118,32 @@ def test_a_run_ends_well_when_a_node_dies_under_a_job(cluster, project, tmp_path
     assert process.returncode == 0, text
     assert (project.folder / VARIANT).exists()
     assert len(list(cache.iterdir())) >= 4  # model and audit of both rules
+
+
+@pytest.mark.skipif(os.environ.get("REQUANT_TEST_CLUSTER") != "demo", reason="takes long: make test-cluster")
+def test_the_demo_gives_the_same_bytes_through_slurm(cluster, tmp_path):
+    """With groups, as docs/clusters.md advises for many short jobs."""
+    folders = [tmp_path / name for name in ("slurm", "local")]
+    for folder in folders:
+        for name in ("config", "models_original"):
+            shutil.copytree(REPOSITORY / name, folder / name)
+    rules = ("quantize", "predict", "evaluate")
+    groups = [
+        "--groups",
+        *(f"{rule}={rule}" for rule in rules),
+        "--group-components",
+        *(f"{rule}=20" for rule in rules),
+    ]
+    demo, local = (Demo(folder) for folder in folders)
+    run = cluster.snakemake(demo, "--cores", "2", *groups)
+    assert run.status == 0, run.text
+    run = local.snakemake()
+    assert run.status == 0, run.text
+    assert files_of(demo) == files_of(local)
+
+
+class Demo(Project):
+    """The shipped models and configuration, in a folder of their own."""
+
+    def __init__(self, folder):
+        self.folder = folder
