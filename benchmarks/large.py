@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.performance_page import (
+    REPEATS,
     REPOSITORY,
     Middle,
     machine,
@@ -41,6 +43,7 @@ SCHEMES = ("linear_8", "kmeans_4", "linear_4_block32")
 JOBS = ("verify", "convert", *SCHEMES, "evaluate")
 EVALUATED = "kmeans_4"
 LIBRARIES = ("coremltools", "numpy", "protobuf", "scikit-learn")
+MOST_MEMORY = 20e9  # bytes that coremltools may take, so that it ends with an error before the machine does
 COLOURS = {"requant": "#0072b2", "coremltools": "#d55e00"}
 NAME, TITLE = "large", "Large models"
 
@@ -113,12 +116,19 @@ def by_coremltools(job: str, folder: Path) -> float:
 
 def measure(engine: str, job: str, folder: Path) -> None:
     """Print seconds and peak MB of one job as JSON; whatever else is printed comes before it."""
+    if engine == "coremltools":
+        resource.setrlimit(resource.RLIMIT_AS, (int(MOST_MEMORY), int(MOST_MEMORY)))
     with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):  # noqa: PTH123  coremltools prints
         seconds = (by_requant if engine == "requant" else by_coremltools)(job, folder)
     print(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}))
 
 
-def cell(engine: str, python: str, job: str, folder: Path, timeout: float) -> Cell:
+def repeats_for(size: int) -> int:
+    """Return how often a job on a model of so many MB is measured: what takes minutes varies little."""
+    return REPEATS if size <= 256 else 3 if size <= 1000 else 1
+
+
+def cell(engine: str, python: str, job: str, folder: Path, timeout: float, repeats: int) -> Cell:
     """Return the median of some measurements of one job."""
     command = [python, "-m", "benchmarks.large", "--one", engine, job, str(folder)]
 
@@ -126,12 +136,13 @@ def cell(engine: str, python: str, job: str, folder: Path, timeout: float) -> Ce
         done = ran(command, timeout=timeout, PYTHONPATH=f"{REPOSITORY / 'src'}")
         if done.status:
             lines = done.output.strip().splitlines()
-            raise ChildProcessError("out of memory" if done.status == -9 else (lines or ["failed"])[-1][:80])
+            memory = done.status == -9 or "MemoryError" in done.output or "bad_alloc" in done.output
+            raise ChildProcessError("out of memory" if memory else (lines or ["failed"])[-1][:80])
         found: dict[str, Any] = json.loads(done.output.strip().splitlines()[-1])
         return found
 
     try:
-        taken = repeated(one, lambda run: float(run["seconds"]))
+        taken = repeated(one, lambda run: float(run["seconds"]), repeats)
     except subprocess.TimeoutExpired:
         return Cell(failure=f"> {timeout:.0f} s")
     except ChildProcessError as error:
@@ -151,13 +162,13 @@ def measured(sizes: Sequence[int], python: str, timeout: float, disk: Path | Non
             ran_well([sys.executable, "-m", "benchmarks.large_model", str(size), str(original)])
             ran_well([sys.executable, "-m", "requant.cli", "lock", str(original)])
             for job in JOBS:
-                cells[job] = cell("requant", sys.executable, job, folder, 3600)
+                cells[job] = cell("requant", sys.executable, job, folder, 3600, repeats_for(size))
                 told(size, job, cells[job])
             for job in SCHEMES:
                 label = f"coremltools {job}"
                 cells[label] = Cell(failure=given_up.get(job, ""))
                 if job not in given_up:
-                    cells[label] = cell("coremltools", python, job, folder, timeout)
+                    cells[label] = cell("coremltools", python, job, folder, timeout, repeats_for(size))
                 if cells[label].failure:
                     given_up.setdefault(job, "not tried")
                 told(size, label, cells[label])
