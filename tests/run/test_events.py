@@ -2,10 +2,11 @@
 
 import io
 import logging
+import signal
 
 import pytest
 
-from requant.run.events import collect_events, told_by_its_job
+from requant.run.events import RunEvents, collect_events, told_by_its_job, watch_signals
 from requant.run.jobs import State
 from tests.run.recording import failed_command, job, log_begin, log_end, log_failure, new_logger
 
@@ -114,3 +115,18 @@ def test_a_strange_event_does_not_end_the_run(logger, capsys, monkeypatch):
     logger.info("odd", extra={"event": "job_info"})
     assert events.completed([], [], uses_cache=False) == []
     assert "KeyError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noted_and_does_what_it_did_before(number):
+    got = []
+    before = signal.signal(number, lambda *_: got.append(number))
+    try:
+        events = RunEvents()
+        watch_signals(events)
+        assert not events.interrupted
+        signal.raise_signal(number)
+        assert events.interrupted
+        assert got == [number]
+    finally:
+        signal.signal(number, before)

@@ -8,9 +8,11 @@ BEGUN = []
 
 
 def note_beginning() -> None:
-    from requant.run.events import collect_events
+    from requant.run.events import collect_events, watch_signals
 
-    BEGUN.append((time.time(), collect_events(logger)))
+    events = collect_events(logger)
+    watch_signals(events)
+    BEGUN.append((time.time(), events))
     mark_outdated()
 
 

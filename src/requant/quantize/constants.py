@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +39,7 @@ from requant.coreml.program import (
 from requant.coreml.systems import BLOCKWISE_CONSTANTS
 from requant.quantize.linear import AffineCodes
 from requant.quantize.palettize import Palette
+from requant.records import writing
 
 FLOATS = ("FLOAT16", "FLOAT32")
 SMALLEST_BLOB = 10  # elements; what is smaller is written into the program itself, as coremltools does
@@ -282,10 +284,16 @@ def weight_files(model: Model) -> frozenset[str]:
 class Spool:
     """Compressed constants on their way to the weight file: in memory, they would take as much as the variant."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """Begin a temporary file, without a name, on the disk of a folder; None for the system's temporary folder."""
-        self.folder = folder
-        self._stream = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  `__exit__` closes it
+    def __init__(self, variant: Path | None = None) -> None:
+        """Begin a temporary file, without a name.
+
+        Args:
+            variant: the file that the variant will be in: the temporary one is on its disk, and messages name it. None
+                for the system's temporary folder.
+        """
+        self.variant = variant or Path(tempfile.gettempdir()) / "weights"
+        with writing(self.variant):
+            self._stream = tempfile.TemporaryFile(dir=self.variant.parent)  # noqa: SIM115  `__exit__` closes it
         self._writer = WeightFileWriter(self._stream)
 
     def __enter__(self) -> Self:
@@ -294,19 +302,22 @@ class Spool:
 
     def __exit__(self, *_: object) -> None:
         """Remove the file; what is mapped of it stays as long as it is needed."""
-        self._stream.close()
+        with suppress(OSError):  # on a full disk, what could not be written was told already
+            self._stream.close()
 
     def take(self, operations: list[Any]) -> list[Any]:
         """Move the large values of new operations to the file, and return the operations."""
         for operation in operations:
             for value in _large_values(operation):
-                value.blobFileValue.offset = self._writer.add(_new_blob(value))
+                with writing(self.variant):
+                    value.blobFileValue.offset = self._writer.add(_new_blob(value))
                 value.blobFileValue.fileName = MODEL_PATH + _SPOOLED
         return operations
 
     def finish(self) -> dict[str, Content]:
         """End the file, and return it as one of the package's."""
-        self._writer.close()
+        with writing(self.variant):
+            self._writer.close()
         return {_SPOOLED: content_of(self._stream)}
 
 
@@ -323,7 +334,7 @@ def with_new_weight_file(model: Model, files: frozenset[str], spool: Spool) -> M
         spool: what took the new constants, which is finished here.
     """
     model = dataclasses.replace(model, files={**model.files, **spool.finish()})
-    with tempfile.TemporaryFile(dir=spool.folder) as stream:
+    with writing(spool.variant), tempfile.TemporaryFile(dir=spool.variant.parent) as stream:
         writer = WeightFileWriter(stream)
         stored: dict[Any, int] = {}
         for operation in _operations_of(model):

@@ -45,7 +45,7 @@ def quantize_with_choices(
     *,
     in_place: bool = False,
     require_change: bool = True,
-    folder: Path | None = None,
+    output: Path | None = None,
 ) -> tuple[Model, dict[str, Choice]]:
     """Return a float model with its weights stored as a scheme says, and what was asked for each tensor.
 
@@ -58,16 +58,16 @@ def quantize_with_choices(
         selection: which tensors take the scheme.
         in_place: whether the model given may be changed, which spares the memory of a copy.
         require_change: whether it is an error that no tensor takes the scheme.
-        folder: on whose disk the new weights of an ML Program are kept, in files without a name; None for the system's
-            temporary folder.
+        output: the file that the variant will be in. New weights of an ML Program are kept on its disk, in files
+            without a name; None for the system's temporary folder.
 
     Raises:
         RequantError: if the model has no weights to quantize or is quantized already, its kind can't store the scheme,
             it is updatable, a rule of the selection fits no tensor, a weight is not finite, no tensor takes the scheme,
-            an operation can't be raised to the operator set that the scheme needs, or the user's function fails or
-            returns what does not fit.
+            an operation can't be raised to the operator set that the scheme needs, the user's function fails or returns
+            what does not fit, or the disk is full.
     """
-    with reading(model.path), Spool(folder) as spool:
+    with reading(model.path), Spool(output) as spool:
         return _quantized(model, scheme, custom_lut, selection, in_place, require_change, spool)
 
 
@@ -202,7 +202,7 @@ def write_variant(
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         variant, choices = quantize_with_choices(
-            load(float_model), scheme, custom_lut, selection, in_place=True, folder=output.parent
+            load(float_model), scheme, custom_lut, selection, in_place=True, output=output
         )
         save(variant, output)
     return choices

@@ -7,10 +7,13 @@ logger plugins, https://snakemake.readthedocs.io). These come to the main proces
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from requant.caching import CACHED_RULES
 from requant.run.cluster import ended_by_cluster
@@ -129,6 +132,29 @@ def collect_events(logger: logging.Logger) -> RunEvents:
             handler.addFilter(_unless(told_by_its_job, logger))
     logger.addHandler(events)
     return events
+
+
+def watch_signals(events: RunEvents) -> None:
+    """Have a run know that it was ended from outside, whatever else it does about the signal and says of it.
+
+    Only the main thread of a process can do this; in any other, nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, _noting(events, before))
+
+
+def _noting(events: RunEvents, then: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], Any]:
+    """Return a handler of a signal that notes it, and does what was done before."""
+
+    def handler(number: int, frame: FrameType | None) -> Any:
+        events.interrupted = True
+        return then(number, frame)
+
+    return handler
 
 
 def _unless(
