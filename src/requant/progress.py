@@ -1,4 +1,4 @@
-"""How far long work is, told now and then: in the log of a job, and to who watches it run."""
+"""How far long work is, told now and then: in the log of a job, and to who watches it run; and sizes for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import logging
 import sys
 import time
 
+SMALLEST_IN_MB = 10_000  # what has fewer bytes would be shown as 0.00 or 0.01 MB
 INTERVAL = 10.0  # seconds between two messages, and before the first: short work says nothing
+
+
+def amount(count: int) -> tuple[str, str]:
+    """Return a number of bytes for people, and its unit."""
+    return (f"{count / 1e6:.2f}", "MB") if count >= SMALLEST_IN_MB else (f"{count:,}", "bytes")
 
 
 class Progress:

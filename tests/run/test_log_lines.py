@@ -1,6 +1,7 @@
 """What logs say, from the records of a real variant and from what other jobs write."""
 
 from requant.coreml.model import save
+from requant.progress import amount
 from requant.quantize.scheme import Scheme
 from requant.quantize.selection import Rule, Selection
 from requant.quantize.variant import make_variant
@@ -15,7 +16,7 @@ def test_a_variant_is_told_with_what_did_not_take_its_scheme(tmp_path):
         float_model, Scheme.parse("linear_4"), output, selection=Selection((Rule("untouched", "conv0*"),))
     )
     first, *others = stored(audit, output).splitlines()
-    assert first.startswith(f"{output}: {output.stat().st_size:,} bytes, ")
+    assert first.startswith(f"{output}: {' '.join(amount(output.stat().st_size))}, ")
     assert "bits per weight, weight SNR " in first
     assert first.endswith("from iOS 12, macOS 10.14")
     assert others[0] == "1 of 3 tensors did not take linear_4:"
@@ -45,8 +46,10 @@ def test_each_output_is_told_by_its_figures():
 
 def test_originals_data_and_proofs_are_told():
     original = {"original": "o/m.mlmodel", "bytes": 26222, "sha256": {"m.mlmodel": "0"}}
-    assert verified(original) == "o/m.mlmodel: 1 file, 26,222 bytes, as locked"
+    assert verified(original) == "o/m.mlmodel: 1 file, 0.03 MB, as locked"
     assert described({"description": "2 pictures in p", "sha256": {"a": "0", "b": "1"}}) == "2 pictures in p, 2 files"
     proof = {"from_ios": "15", "ios": "18", "equal": True, "samples": 1}
     assert raised(proof) == "raised from iOS 15 to iOS 18: the outputs are equal on 1 sample"
+    already = raised(proof | {"from_ios": "18", "samples": 0})
+    assert already == "it has the operator set of iOS 18 already; nothing had to be raised"
     assert "up to rounding" in raised(proof | {"equal": False})

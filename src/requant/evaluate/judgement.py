@@ -10,9 +10,9 @@ from typing import Any
 from requant.coreml.systems import System, system_of
 from requant.errors import RequantError
 from requant.evaluate.intervals import CONFIDENCE, mcnemar, wilcoxon
+from requant.progress import amount
 
 Figures = Mapping[str, Any]
-SMALLEST_IN_MB = 10_000  # what has fewer bytes would be shown as 0.00 or 0.01 MB
 SIGNIFICANT = 1 - CONFIDENCE  # a p value below this is taken for more than chance
 FEWEST_RANKED = 6  # samples; of fewer, Wilcoxon's test finds every difference to be chance
 MOST_DIGITS = 6
@@ -461,11 +461,6 @@ def recommend_float(evaluation: Figures) -> Recommendation:
     return Recommendation(
         None, f"The configuration leaves no variants to make (modes, deployment_target). The float model has {size}."
     )
-
-
-def amount(count: int) -> tuple[str, str]:
-    """Return a number of bytes for people, and its unit."""
-    return (f"{count / 1e6:.2f}", "MB") if count >= SMALLEST_IN_MB else (f"{count:,}", "bytes")
 
 
 def conversion_in_words(record: Mapping[str, Any]) -> str:

@@ -22,7 +22,8 @@ from PIL import Image
 from requant import __version__
 from requant.convert import FLOAT
 from requant.evaluate.hazards import HAZARDS, SEPARATOR, Hazard
-from requant.evaluate.judgement import METRIC, amount
+from requant.evaluate.judgement import METRIC
+from requant.progress import amount
 from requant.quantize.scheme import DESCRIPTIONS
 from requant.records import read_record, write_whole
 from requant.report.chart import chart_spec, script
