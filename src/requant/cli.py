@@ -335,11 +335,11 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _unpack(options: argparse.Namespace) -> None:
-    from requant.coreml.model import load, unpack_package
+    from requant.coreml.model import load, size_of, unpack_package
 
     unpack_package(load(options.model), options.folder)
-    files = [path for path in options.folder.rglob("*") if path.is_file()]
-    print(f"wrote {options.folder}, {_files(len(files))}, {sum(path.stat().st_size for path in files) / 1e6:.2f} MB")
+    count = sum(path.is_file() for path in options.folder.rglob("*"))
+    print(f"wrote {options.folder}, {_files(count)}, {size_of(options.folder) / 1e6:.2f} MB")
 
 
 def _summary(options: argparse.Namespace) -> None:

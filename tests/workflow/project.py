@@ -83,6 +83,15 @@ class Project:
         lock_original(path)
         return path
 
+    def add_both_kinds(self):
+        """Add and configure a network and a program, with one variant each."""
+        self.add_network()
+        self.add_program()
+        self.configure(
+            tiny={"original": "models_original/tiny.mlmodel", "data": "pictures", "schemes": ["kmeans_4"]},
+            digits={"original": "models_original/digits.mlpackage", "schemes": ["linear_4_block32"]},
+        )
+
     def configure(self, **models):
         (self.folder / "config" / "config.yaml").write_text(yaml.safe_dump({"models": models}, sort_keys=False))
 

@@ -1,23 +1,13 @@
 """Releases on an S3-compatible server, by Snakemake's storage plugin."""
 
-import pytest
-
 from requant.archive.carrying import carry_in
 from requant.archive.contents import entries
 from requant.archive.store import Store
 from requant.archive.verifying import verify_archive
-from tests.workflow.object_storage import client, require_server, serving
+from tests.workflow.object_storage import client, require_server
 from tests.workflow.project import Project
 
 require_server()
-
-
-@pytest.fixture
-def server(monkeypatch):
-    with serving() as (address, environment):
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        yield address
 
 
 def test_releases_are_copied_to_a_bucket_and_come_back_from_there(server, tmp_path):

@@ -18,12 +18,7 @@ def planned(project):
 
 @pytest.fixture
 def configured(project):
-    project.add_network()
-    project.add_program()
-    project.configure(
-        tiny={"original": "models_original/tiny.mlmodel", "data": "pictures", "schemes": ["kmeans_4"]},
-        digits={"original": "models_original/digits.mlpackage", "schemes": ["linear_4_block32"]},
-    )
+    project.add_both_kinds()
     return project
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.workflow.object_storage import BUCKET, client, objects, require_server, serving, upload
+from tests.workflow.object_storage import BUCKET, client, objects, require_server, upload
 from tests.workflow.project import Project
 
 require_server()
@@ -17,21 +17,8 @@ NET = f"{PREFIX}/models_original/tiny.mlmodel"
 def prepared(folder):
     folder.mkdir()
     project = Project(folder)
-    project.add_network()
-    project.add_program()
-    project.configure(
-        tiny={"original": "models_original/tiny.mlmodel", "data": "pictures", "schemes": ["kmeans_4"]},
-        digits={"original": "models_original/digits.mlpackage", "schemes": ["linear_4_block32"]},
-    )
+    project.add_both_kinds()
     return project
-
-
-@pytest.fixture
-def server(monkeypatch):
-    with serving() as (address, environment):
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        yield address
 
 
 @pytest.fixture
